@@ -1,0 +1,27 @@
+//! Checkpoints: what a language model is, read from the files that hold it.
+//!
+//! [`Checkpoint::open`] takes a Hugging Face directory or one GGUF file and
+//! returns configuration, mapped weights, tokenizer and chat template. Nothing
+//! here computes; nothing here prints, exits or panics on bad input.
+
+pub mod arch;
+pub mod chat;
+pub mod config;
+pub mod gguf;
+pub mod quant;
+pub mod tokenizer;
+pub mod weights;
+
+mod checkpoint;
+mod dtype;
+mod error;
+mod generation;
+mod hf;
+mod safetensors;
+mod tensor;
+
+pub use checkpoint::Checkpoint;
+pub use dtype::DType;
+pub use error::{Error, Result};
+pub use generation::GenerationConfig;
+pub use tensor::Tensor;
