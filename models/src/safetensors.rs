@@ -1,0 +1,1 @@
+//! Safetensors files, single and sharded.
