@@ -29,6 +29,19 @@ pub struct ModelConfig {
     pub rope: RopeConfig,
     /// Whether logits use the embedding's rows.
     pub tie_word_embeddings: bool,
+    /// Which linear layers add a bias.
+    pub bias: BiasConfig,
+}
+
+/// Which linear layers add a bias. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BiasConfig {
+    /// The projections of Q, K and V.
+    pub qkv: bool,
+    /// The projection of attention's output.
+    pub attn_output: bool,
+    /// Gate, up and down.
+    pub mlp: bool,
 }
 
 impl ModelConfig {

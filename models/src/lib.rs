@@ -17,6 +17,7 @@ mod dtype;
 mod error;
 mod generation;
 mod hf;
+mod map;
 mod safetensors;
 mod tensor;
 

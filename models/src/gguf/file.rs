@@ -1,0 +1,153 @@
+//! An open GGUF file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::cursor::Cursor;
+use super::header::{self, Key};
+use super::tensors::{self, Entry};
+use super::value::{FromValue, Quoted, Value};
+use crate::arch::{Naming, TensorSource};
+use crate::map::map_file;
+use crate::{Error, Result, Tensor};
+
+/// A mapped GGUF file whose metadata and tensor table have been checked.
+///
+/// ```no_run
+/// # fn main() -> kcache_models::Result<()> {
+/// use kcache_models::gguf::GgufFile;
+/// let file = GgufFile::open("model.gguf".as_ref())?;
+/// let architecture: &str = file.require("general.architecture")?;
+/// let merges: Option<Vec<&str>> = file.get("tokenizer.ggml.merges")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct GgufFile {
+    path: PathBuf,
+    map: Arc<Mmap>,
+    /// Sorted by key.
+    keys: Vec<Key>,
+    /// Sorted by name.
+    tensors: Vec<Entry>,
+}
+
+impl GgufFile {
+    /// Maps `path` and checks everything but the numbers in the tensors.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Unsupported`] for
+    /// versions other than 2 and 3, big-endian files and element types outside
+    /// [`crate::DType`], and [`Error::Invalid`], with the byte offset, for
+    /// whatever else the format forbids.
+    pub fn open(path: &Path) -> Result<Self> {
+        let map = map_file(path)?;
+        let mut cursor = Cursor::new(path, &map, 0);
+        let counts = header::read_counts(&mut cursor, path)?;
+        let keys = header::read_keys(&mut cursor, counts.keys)?;
+        let mut file = Self {
+            path: path.to_owned(),
+            map: Arc::clone(&map),
+            keys,
+            tensors: Vec::new(),
+        };
+        let alignment = file.alignment()?;
+        file.tensors = tensors::read_table(&mut cursor, path, &map, counts.tensors, alignment)?;
+        Ok(file)
+    }
+
+    /// The file, as given to [`GgufFile::open`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All metadata keys, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.name(&self.map))
+    }
+
+    /// The value of `key` as a `T`, or `None` if the file lacks the key.
+    ///
+    /// `T` is `u32`, `i32`, `u64` (from any integer type, if the value fits),
+    /// `f32`, `bool`, `&str`, or a `Vec` of one of these.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key if its value is no `T`.
+    pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.value(key)? else {
+            return Ok(None);
+        };
+        T::from_value(value).map(Some).ok_or_else(|| {
+            Error::invalid(
+                &self.path,
+                format!("{key} is {value}, expected {}", T::expected()),
+            )
+        })
+    }
+
+    /// The value of `key` as a `T`; see [`GgufFile::get`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key if it is missing or its value is no `T`.
+    pub fn require<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.get(key)?.ok_or_else(|| {
+            let message = format!("{key} is missing, expected {}", T::expected());
+            Error::invalid(&self.path, message)
+        })
+    }
+
+    /// The value of `key` whatever its type, or `None` if the file lacks the key.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the value cannot be read, which
+    /// [`GgufFile::open`] has ruled out unless the file changed since.
+    pub fn value(&self, key: &str) -> Result<Option<Value<'_>>> {
+        let found = self.keys.binary_search_by(|k| k.name(&self.map).cmp(key));
+        let Ok(i) = found else {
+            return Ok(None);
+        };
+        let key = &self.keys[i];
+        let mut cursor = Cursor::new(&self.path, &self.map, key.value_at());
+        Value::read(&mut cursor, key.value_type(), Quoted(key.name(&self.map))).map(Some)
+    }
+
+    /// All tensor names, sorted.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|entry| entry.name(&self.map))
+    }
+
+    /// Boundary to which tensor data is padded, in bytes.
+    fn alignment(&self) -> Result<usize> {
+        const KEY: &str = "general.alignment";
+        /// Far above any page size; padding must not overflow the file's size.
+        const MAX: u32 = 1 << 20;
+        match self.get::<u32>(KEY)?.unwrap_or(32) {
+            n if n.is_power_of_two() && (8..=MAX).contains(&n) => Ok(n as usize),
+            n => Err(Error::invalid(
+                &self.path,
+                format!("{KEY} is {n}, expected a power of two from 8 to {MAX}"),
+            )),
+        }
+    }
+}
+
+/// Rows and columns are those of `torch.nn.Linear.weight`: GGUF lists
+/// dimensions innermost first, and dimensions past the second multiply the rows.
+impl TensorSource for GgufFile {
+    fn naming(&self) -> Naming {
+        Naming::Gguf
+    }
+
+    fn tensor(&self, name: &str) -> Option<Tensor> {
+        let found = self
+            .tensors
+            .binary_search_by(|e| e.name(&self.map).cmp(name));
+        found.ok().map(|i| self.tensors[i].tensor().clone())
+    }
+
+    fn path_of(&self, _: &str) -> &Path {
+        &self.path
+    }
+}
