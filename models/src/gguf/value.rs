@@ -100,7 +100,7 @@ pub enum Value<'a> {
 impl<'a> Value<'a> {
     /// Reads and checks the value that `cursor` stands at, arrays through to
     /// their last element. `key` names the value in errors.
-    pub(super) fn read(cursor: &mut Cursor<'a>, of: ValueType, key: impl Display) -> Result<Self> {
+    pub(super) fn read(cursor: &mut Cursor<'a>, of: ValueType, key: Quoted<'_>) -> Result<Self> {
         Ok(match of {
             ValueType::U8 => Self::Integer(u8::from_le_bytes(cursor.array(key)?).into()),
             ValueType::I8 => Self::Integer(i8::from_le_bytes(cursor.array(key)?).into()),
@@ -119,9 +119,9 @@ impl<'a> Value<'a> {
     }
 }
 
-fn read_bool(cursor: &mut Cursor<'_>, key: impl Display) -> Result<bool> {
+fn read_bool(cursor: &mut Cursor<'_>, key: Quoted<'_>) -> Result<bool> {
     let at = cursor.at();
-    match cursor.array::<1>(&key)? {
+    match cursor.array::<1>(key)? {
         [0] => Ok(false),
         [1] => Ok(true),
         [n] => Err(cursor.invalid(
@@ -140,7 +140,7 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    fn read(cursor: &mut Cursor<'a>, key: impl Display) -> Result<Self> {
+    fn read(cursor: &mut Cursor<'a>, key: Quoted<'_>) -> Result<Self> {
         let at = cursor.at();
         let element = ValueType::read(cursor, format_args!("element type of {key}"))?;
         if element == ValueType::Array {
@@ -152,7 +152,7 @@ impl<'a> Array<'a> {
         let len = cursor.count(element.min_bytes(), format_args!("length of {key}"))?;
         let first = *cursor;
         for _ in 0..len {
-            Value::read(cursor, element, &key)?;
+            Value::read(cursor, element, key)?;
         }
         Ok(Self {
             element,
@@ -176,7 +176,7 @@ impl<'a> Array<'a> {
         let mut cursor = self.first;
         let mut elements = Vec::with_capacity(self.len);
         for _ in 0..self.len {
-            let value = Value::read(&mut cursor, self.element, "element").ok()?;
+            let value = Value::read(&mut cursor, self.element, Quoted("element")).ok()?;
             elements.push(T::from_value(value)?);
         }
         Some(elements)
