@@ -5,7 +5,7 @@
 //! Q6_K: sixteen sub-blocks of 16 elements, each with an 8-bit scale.
 
 use super::dequantizer;
-use super::float::f16_to_f32;
+use super::half::f16_to_f32;
 
 dequantizer!(q4_k, q4_k_block);
 dequantizer!(q5_k, q5_k_block);

@@ -6,6 +6,7 @@
 //! size, compiled once per instruction set and chosen at run time.
 
 mod float;
+mod half;
 mod k;
 mod legacy;
 
@@ -13,6 +14,9 @@ use crate::DType;
 
 /// Defines `fn $name(bytes, out)` that applies `$block` to each block, compiled
 /// for every instruction set that is worth it.
+///
+/// `$block` must be `#[inline(always)]` and called directly (not through a
+/// generic parameter), or it is compiled for the baseline instruction set alone.
 macro_rules! dequantizer {
     ($name:ident, $block:path) => {
         #[multiversion::multiversion(targets(
@@ -21,7 +25,11 @@ macro_rules! dequantizer {
             "aarch64+neon"
         ))]
         pub(super) fn $name(bytes: &[u8], out: &mut [f32]) {
-            crate::quant::for_each_block(bytes, out, $block);
+            let (blocks, _) = bytes.as_chunks();
+            let (outs, _) = out.as_chunks_mut();
+            for (stored, values) in blocks.iter().zip(outs) {
+                $block(stored, values);
+            }
         }
     };
 }
@@ -37,7 +45,7 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     debug_assert_eq!(dtype.row_bytes(out.len()), Some(bytes.len()), "{dtype}");
     match dtype {
         DType::F32 => float::f32(bytes, out),
-        DType::F16 => float::f16(bytes, out),
+        DType::F16 => half::f16(bytes, out),
         DType::BF16 => float::bf16(bytes, out),
         DType::Q8_0 => legacy::q8_0(bytes, out),
         DType::Q4_0 => legacy::q4_0(bytes, out),
@@ -47,20 +55,5 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         DType::Q4K => k::q4_k(bytes, out),
         DType::Q5K => k::q5_k(bytes, out),
         DType::Q6K => k::q6_k(bytes, out),
-    }
-}
-
-// Everything below a dequantizer must be inlined into it to be compiled with
-// its instruction set.
-#[inline(always)]
-fn for_each_block<const BYTES: usize, const LEN: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    block: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
-) {
-    let (blocks, _) = bytes.as_chunks();
-    let (outs, _) = out.as_chunks_mut();
-    for (stored, values) in blocks.iter().zip(outs) {
-        block(stored, values);
     }
 }
