@@ -1,6 +1,8 @@
 //! Dequantisation against golden blocks of the reference implementation
 //! (`tools/reference/quant_blocks.py`), to the bit.
 
+#![cfg(test)]
+
 use kcache_models::DType;
 use kcache_models::quant::dequantize;
 
@@ -13,7 +15,10 @@ fn golden(dtype: DType) -> (Vec<u8>, Vec<f32>) {
     let count = blocks.len() / block_and_values;
     let values = blocks.split_off(count * dtype.block_bytes());
     let (values, _) = values.as_chunks();
-    (blocks, values.iter().map(|v| f32::from_le_bytes(*v)).collect())
+    (
+        blocks,
+        values.iter().map(|v| f32::from_le_bytes(*v)).collect(),
+    )
 }
 
 fn assert_same_bits(dtype: DType, got: &[f32], expected: &[f32]) {

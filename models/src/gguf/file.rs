@@ -1,14 +1,16 @@
 //! An open GGUF file.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
 use super::cursor::Cursor;
+use super::from_value::FromValue;
 use super::header::{self, Key};
 use super::tensors::{self, Entry};
-use super::value::{FromValue, Quoted, Value};
+use super::value::{Quoted, Value};
 use crate::arch::{Naming, TensorSource};
 use crate::map::map_file;
 use crate::{Error, Result, Tensor};
@@ -79,12 +81,10 @@ impl GgufFile {
         let Some(value) = self.value(key)? else {
             return Ok(None);
         };
-        T::from_value(value).map(Some).ok_or_else(|| {
-            Error::invalid(
-                &self.path,
-                format!("{key} is {value}, expected {}", T::expected()),
-            )
-        })
+        match T::from_value(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.invalid(key, T::expected())),
+        }
     }
 
     /// The value of `key` as a `T`; see [`GgufFile::get`].
@@ -92,10 +92,8 @@ impl GgufFile {
     /// # Errors
     /// [`Error::Invalid`] naming the key if it is missing or its value is no `T`.
     pub fn require<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.get(key)?.ok_or_else(|| {
-            let message = format!("{key} is missing, expected {}", T::expected());
-            Error::invalid(&self.path, message)
-        })
+        self.get(key)?
+            .ok_or_else(|| self.invalid(key, T::expected()))
     }
 
     /// The value of `key` whatever its type, or `None` if the file lacks the key.
@@ -104,18 +102,34 @@ impl GgufFile {
     /// [`Error::Invalid`] if the value cannot be read, which
     /// [`GgufFile::open`] has ruled out unless the file changed since.
     pub fn value(&self, key: &str) -> Result<Option<Value<'_>>> {
-        let found = self.keys.binary_search_by(|k| k.name(&self.map).cmp(key));
-        let Ok(i) = found else {
+        let Some(found) = self.find(key) else {
             return Ok(None);
         };
-        let key = &self.keys[i];
-        let mut cursor = Cursor::new(&self.path, &self.map, key.value_at());
-        Value::read(&mut cursor, key.value_type(), Quoted(key.name(&self.map))).map(Some)
+        let mut cursor = Cursor::new(&self.path, &self.map, found.value_at());
+        Value::read(&mut cursor, found.value_type(), Quoted(key)).map(Some)
     }
 
     /// All tensor names, sorted.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|entry| entry.name(&self.map))
+    }
+
+    /// An [`Error::Invalid`] about the value of `key`: where and what it is,
+    /// and what was `expected`.
+    pub(crate) fn invalid(&self, key: &str, expected: impl Display) -> Error {
+        let message = match (self.find(key), self.value(key)) {
+            (Some(found), Ok(Some(value))) => {
+                let at = found.value_at();
+                format!("at byte {at}: {key} is {value}, expected {expected}")
+            }
+            _ => format!("{key} is missing, expected {expected}"),
+        };
+        Error::invalid(&self.path, message)
+    }
+
+    fn find(&self, key: &str) -> Option<&Key> {
+        let found = self.keys.binary_search_by(|k| k.name(&self.map).cmp(key));
+        found.ok().map(|i| &self.keys[i])
     }
 
     /// Boundary to which tensor data is padded, in bytes.
@@ -125,10 +139,7 @@ impl GgufFile {
         const MAX: u32 = 1 << 20;
         match self.get::<u32>(KEY)?.unwrap_or(32) {
             n if n.is_power_of_two() && (8..=MAX).contains(&n) => Ok(n as usize),
-            n => Err(Error::invalid(
-                &self.path,
-                format!("{KEY} is {n}, expected a power of two from 8 to {MAX}"),
-            )),
+            _ => Err(self.invalid(KEY, format_args!("a power of two from 8 to {MAX}"))),
         }
     }
 }
@@ -144,7 +155,7 @@ impl TensorSource for GgufFile {
         let found = self
             .tensors
             .binary_search_by(|e| e.name(&self.map).cmp(name));
-        found.ok().map(|i| self.tensors[i].tensor().clone())
+        self.tensors[found.ok()?].tensor(&self.path, &self.map).ok()
     }
 
     fn path_of(&self, _: &str) -> &Path {

@@ -7,10 +7,12 @@
 
 mod cursor;
 mod file;
+mod from_value;
 mod header;
 mod tensors;
 mod types;
 mod value;
 
 pub use file::GgufFile;
-pub use value::{Array, FromValue, Value};
+pub use from_value::FromValue;
+pub use value::{Array, Value};

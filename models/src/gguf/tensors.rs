@@ -16,12 +16,17 @@ const MAX_NAME: usize = 63;
 /// ggml's highest rank.
 const MAX_DIMS: u32 = 4;
 
-/// A tensor and where its name lies in the file.
+/// Where a checked tensor lies in the file.
+///
+/// As with keys, an index of many tiny tensors stays in proportion to the
+/// file; the [`Tensor`] is made when asked for.
 #[derive(Debug)]
 pub(super) struct Entry {
-    tensor: Tensor,
     name_at: usize,
+    start: usize,
+    shape: [usize; 2],
     name_len: u8,
+    dtype: DType,
 }
 
 impl Entry {
@@ -29,8 +34,16 @@ impl Entry {
         str_at(file, self.name_at, self.name_len.into())
     }
 
-    pub(super) fn tensor(&self) -> &Tensor {
-        &self.tensor
+    pub(super) fn tensor(&self, path: &Path, map: &Arc<Mmap>) -> Result<Tensor> {
+        let name = self.name(map);
+        Tensor::new(
+            path,
+            name,
+            Arc::clone(map),
+            self.start,
+            self.dtype,
+            self.shape,
+        )
     }
 }
 
@@ -65,8 +78,9 @@ pub(super) fn read_table(
     let mut entries = Vec::with_capacity(n);
     for _ in 0..n {
         let description = read_description(&mut cursor, path)?;
-        let entry = place(&cursor, path, map, &description, data, next)?;
-        next = (next + entry.tensor.bytes().len()).next_multiple_of(alignment);
+        let entry = place(&cursor, &description, data, next)?;
+        let bytes = check_data(&cursor, path, map, &entry)?;
+        next = (next + bytes).next_multiple_of(alignment);
         entries.push(entry);
     }
     sort(&cursor, entries)
@@ -76,14 +90,7 @@ pub(super) fn read_table(
 ///
 /// As in llama.cpp, tensors follow one another in the order of the table: any
 /// other offset would read another tensor's numbers.
-fn place(
-    cursor: &Cursor<'_>,
-    path: &Path,
-    map: &Arc<Mmap>,
-    d: &Description<'_>,
-    data: usize,
-    next: usize,
-) -> Result<Entry> {
+fn place(cursor: &Cursor<'_>, d: &Description<'_>, data: usize, next: usize) -> Result<Entry> {
     let expected = (next - data) as u64;
     if d.offset != expected {
         let message = format!(
@@ -94,17 +101,21 @@ fn place(
         return Err(cursor.invalid(d.offset_at, message));
     }
     Ok(Entry {
-        tensor: Tensor::new(
-            path,
-            &Quoted(d.name).to_string(),
-            Arc::clone(map),
-            next,
-            d.dtype,
-            d.shape,
-        )?,
         name_at: d.name_at,
+        start: next,
+        shape: d.shape,
         name_len: d.name_len,
+        dtype: d.dtype,
     })
+}
+
+/// The size of a tensor's data in bytes, all of which the file has.
+fn check_data(cursor: &Cursor<'_>, path: &Path, map: &Arc<Mmap>, entry: &Entry) -> Result<usize> {
+    match entry.tensor(path, map) {
+        Ok(tensor) => Ok(tensor.bytes().len()),
+        Err(Error::Invalid { message, .. }) => Err(cursor.invalid(entry.name_at, message)),
+        Err(error) => Err(error),
+    }
 }
 
 fn sort(cursor: &Cursor<'_>, mut entries: Vec<Entry>) -> Result<Vec<Entry>> {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::cursor::Cursor;
+use super::from_value::FromValue;
 use crate::Result;
 
 /// The type of a value or of an array's elements, as numbered in the file.
@@ -172,7 +173,7 @@ impl<'a> Array<'a> {
     }
 
     /// The elements, or `None` if one is no `T`.
-    fn to_vec<T: FromValue<'a>>(self) -> Option<Vec<T>> {
+    pub(super) fn to_vec<T: FromValue<'a>>(self) -> Option<Vec<T>> {
         let mut cursor = self.first;
         let mut elements = Vec::with_capacity(self.len);
         for _ in 0..self.len {
@@ -207,85 +208,6 @@ impl Display for Quoted<'_> {
         match self.0.char_indices().nth(SHOWN) {
             Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
             None => write!(f, "{:?}", self.0),
-        }
-    }
-}
-
-/// What a metadata value can be read as.
-pub trait FromValue<'a>: Sized {
-    /// The type as error messages name it.
-    fn expected() -> String;
-
-    /// The value, or `None` if it is of another type or out of range.
-    fn from_value(value: Value<'a>) -> Option<Self>;
-}
-
-macro_rules! integers {
-    ($($t:ident $name:literal),*) => {$(
-        impl FromValue<'_> for $t {
-            fn expected() -> String {
-                $name.to_owned()
-            }
-
-            fn from_value(value: Value<'_>) -> Option<Self> {
-                match value {
-                    Value::Integer(n) => n.try_into().ok(),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-integers!(u32 "an unsigned 32-bit integer", i32 "a signed 32-bit integer", u64 "an unsigned 64-bit integer");
-
-impl FromValue<'_> for f32 {
-    fn expected() -> String {
-        "a float".to_owned()
-    }
-
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::Float(x) => Some(x as f32),
-            _ => None,
-        }
-    }
-}
-
-impl FromValue<'_> for bool {
-    fn expected() -> String {
-        "a bool".to_owned()
-    }
-
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::Bool(b) => Some(b),
-            _ => None,
-        }
-    }
-}
-
-impl<'a> FromValue<'a> for &'a str {
-    fn expected() -> String {
-        "a string".to_owned()
-    }
-
-    fn from_value(value: Value<'a>) -> Option<Self> {
-        match value {
-            Value::Str(s) => Some(s),
-            _ => None,
-        }
-    }
-}
-
-impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
-    fn expected() -> String {
-        format!("an array, each element {}", T::expected())
-    }
-
-    fn from_value(value: Value<'a>) -> Option<Self> {
-        match value {
-            Value::Array(a) => a.to_vec(),
-            _ => None,
         }
     }
 }

@@ -1,0 +1,8 @@
+//! The GGUF reader and the configurations and weights read through it.
+
+#![cfg(test)]
+
+mod allocation;
+mod builder;
+mod malformed;
+mod read;
