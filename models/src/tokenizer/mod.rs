@@ -1,60 +1,163 @@
 //! Text to token ids and back.
+//!
+//! The `tokenizers` crate encodes. Decoding is this crate's own table of each
+//! id's bytes, so that streamed text costs the same for every token and never
+//! holds back more than the start of one character.
 
+mod byte_level;
+mod gguf;
+mod hf;
+mod hf_bpe;
+mod hf_parts;
+mod pre_tokenizer;
+mod sentencepiece;
+mod stream;
+mod vocabulary;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::gguf::GgufFile;
+use crate::hf::TokenizerConfig;
 use crate::{Error, Result};
 
-/// A tokenizer; clones share one table.
-#[derive(Clone, Debug)]
-pub struct Tokenizer {}
+pub use stream::TextStream;
+use vocabulary::Vocabulary;
 
-/// Decodes a growing sequence of ids into valid UTF-8.
-#[derive(Clone, Debug)]
-pub struct TextStream {}
+/// A checkpoint's tokenizer. Clones share one copy and may be used by several threads.
+#[derive(Clone)]
+pub struct Tokenizer(Arc<Parts>);
+
+struct Parts {
+    encoder: tokenizers::Tokenizer,
+    vocabulary: Vocabulary,
+    /// Ids that `add_special` puts before and after the text.
+    affixes: Affixes,
+    /// Whether the encoder puts a space before the text, which decoding takes away again.
+    space_prefix: bool,
+    /// Rows of the model's embedding: ids from here on have no meaning to it.
+    rows: usize,
+}
+
+/// Ids around a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Affixes {
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+}
 
 impl Tokenizer {
-    /// Token ids of `text`; with `add_special`, also the BOS or EOS that the checkpoint asks for.
-    pub fn encode(&self, _text: &str, _add_special: bool) -> Result<Vec<u32>> {
-        Err(Error::Tokenizer("no tokenizer".into()))
+    /// Reads `tokenizer.json` and, where present, `tokenizer_config.json` of a
+    /// Hugging Face directory, for a model whose embedding has `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if `tokenizer.json` cannot be read, [`Error::Unsupported`]
+    /// for anything but BPE with byte-level or SentencePiece-style decoding, and
+    /// [`Error::Invalid`] for contents that contradict each other or `rows`.
+    pub fn from_hf(dir: &Path, rows: usize) -> Result<Self> {
+        Self::from_hf_with(dir, &TokenizerConfig::read(dir)?, rows)
     }
 
-    /// The text of `ids`.
-    pub fn decode(&self, _ids: &[u32], _skip_special: bool) -> Result<String> {
-        Err(Error::Tokenizer("no tokenizer".into()))
+    /// Like [`Tokenizer::from_hf`], with `tokenizer_config.json` already read.
+    pub(crate) fn from_hf_with(dir: &Path, config: &TokenizerConfig, rows: usize) -> Result<Self> {
+        hf::read(dir, config, rows).map(Self::new)
     }
 
-    /// One more than the highest id.
+    /// Builds the tokenizer that a GGUF file's `tokenizer.ggml.*` keys describe,
+    /// for a model whose embedding has `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for tokenizer models other than `gpt2` and `llama`
+    /// and for unknown pre-tokenizers, [`Error::Invalid`] naming the key otherwise.
+    pub fn from_gguf(file: &GgufFile, rows: usize) -> Result<Self> {
+        gguf::read(file, rows).map(Self::new)
+    }
+
+    fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Token ids of `text`, in which special tokens written out are recognised.
+    ///
+    /// With `add_special` the ids begin with BOS or end with EOS if the
+    /// checkpoint says so; a prompt from a chat template holds its own, so it
+    /// wants `false`. Bytes that the vocabulary cannot express are left out, as
+    /// in the reference implementations.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the encoder fails.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.0.encoder.encode_fast(text, false);
+        let encoding = encoding.map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let ids = encoding.get_ids();
+        if !add_special {
+            return Ok(ids.to_vec());
+        }
+        let Affixes { prefix, suffix } = &self.0.affixes;
+        Ok([prefix, ids, suffix].concat())
+    }
+
+    /// The text of `ids`; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// As [`TextStream::push`].
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let mut stream = TextStream::new(self.clone(), skip_special, self.0.space_prefix);
+        let mut text = String::new();
+        for &id in ids {
+            text += &stream.push(id)?;
+        }
+        text += &stream.finish();
+        Ok(text)
+    }
+
+    /// A decoder for ids that arrive one by one. Its pieces together are what
+    /// [`Tokenizer::decode`] returns with `skip_special`.
+    pub fn stream(&self) -> TextStream {
+        TextStream::new(self.clone(), true, self.0.space_prefix)
+    }
+
+    /// Like [`Tokenizer::stream`], for ids that continue a text shown before
+    /// them: a space at the front separates words and is kept.
+    pub fn continuation(&self) -> TextStream {
+        TextStream::new(self.clone(), true, false)
+    }
+
+    /// One more than the highest id of the vocabulary.
     pub fn vocab_size(&self) -> usize {
-        0
+        self.0.vocabulary.len()
     }
 
-    /// The vocabulary's entry for `id`.
-    pub fn token(&self, _id: u32) -> Option<String> {
-        None
+    /// The vocabulary's entry for `id`, spelt as the checkpoint spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.0.encoder.id_to_token(id)
     }
 
     /// The id of a vocabulary entry.
-    pub fn id(&self, _token: &str) -> Option<u32> {
-        None
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.0.encoder.token_to_id(token)
     }
 
-    /// Whether `id` marks structure rather than text.
-    pub fn is_special(&self, _id: u32) -> bool {
-        false
+    /// Whether `id` marks structure, such as the end of a turn, rather than text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.0.vocabulary.is_special(id)
     }
 
-    /// A decoder for ids that arrive one by one.
-    pub fn stream(&self) -> TextStream {
-        TextStream {}
+    /// The bytes of `id`; empty for ids of the embedding that stand for no token.
+    fn bytes(&self, id: u32) -> Result<&[u8]> {
+        if id as usize >= self.0.rows {
+            let message = format!("id {id} is outside the vocabulary of {}", self.0.rows);
+            return Err(Error::Tokenizer(message));
+        }
+        Ok(self.0.vocabulary.bytes(id))
     }
 }
 
-impl TextStream {
-    /// Takes the next id, returns the text it completes.
-    pub fn push(&mut self, _id: u32) -> Result<String> {
-        Err(Error::Tokenizer("no tokenizer".into()))
-    }
-
-    /// Whatever was still incomplete.
-    pub fn finish(self) -> String {
-        String::new()
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("affixes", &self.0.affixes)
+            .finish_non_exhaustive()
     }
 }
