@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::Tensor;
+use crate::{Result, Tensor};
 
 /// How a checkpoint names its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,11 @@ pub trait TensorSource {
     /// The scheme of [`TensorSource::tensor`]'s names.
     fn naming(&self) -> Naming;
 
-    /// The tensor called `name`, if there is one.
-    fn tensor(&self, name: &str) -> Option<Tensor>;
+    /// The tensor called `name`, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If there is one, but of a type or rank that a [`Tensor`] cannot have.
+    fn tensor(&self, name: &str) -> Result<Option<Tensor>>;
 
     /// The file that errors about tensor `name` blame: the one that holds it,
     /// or the one that should list it.

@@ -151,11 +151,12 @@ impl TensorSource for GgufFile {
         Naming::Gguf
     }
 
-    fn tensor(&self, name: &str) -> Option<Tensor> {
+    fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
         let found = self
             .tensors
             .binary_search_by(|e| e.name(&self.map).cmp(name));
-        self.tensors[found.ok()?].tensor(&self.path, &self.map).ok()
+        let entry = found.ok().map(|i| &self.tensors[i]);
+        entry.map(|e| e.tensor(&self.path, &self.map)).transpose()
     }
 
     fn path_of(&self, _: &str) -> &Path {

@@ -322,9 +322,14 @@ fn no_changed_byte_causes_a_panic() {
                 let _ = file.get::<Vec<&str>>(key);
             }
             for name in file.tensor_names() {
-                file.tensor(name).unwrap().bytes().iter().for_each(|b| {
-                    std::hint::black_box(b);
-                });
+                file.tensor(name)
+                    .unwrap()
+                    .unwrap()
+                    .bytes()
+                    .iter()
+                    .for_each(|b| {
+                        std::hint::black_box(b);
+                    });
             }
         }
     }
