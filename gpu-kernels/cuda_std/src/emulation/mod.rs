@@ -1,0 +1,32 @@
+//! A device on the host: runs a kernel thread by thread and checks what it does.
+//!
+//! Each thread of a block is a fiber; barriers and what lanes do together switch between fibers.
+//! Blocks run one after the other, and the order of threads is fixed, or drawn from a seed. Memory
+//! is a set of regions with addresses far apart, so that no wrong index of one buffer reaches
+//! another. Found and reported, each with the line of the kernel, the block and the thread:
+//!
+//! - reads and writes outside a buffer, and misaligned ones;
+//! - reads of memory that nothing has written;
+//! - races: two accesses to the same element, one of them a write, neither atomic, with no barrier
+//!   between them;
+//! - accesses to shared memory that an asynchronous copy is still writing;
+//! - barriers and warp operations that not every thread reaches, and wrong masks;
+//! - panics in the kernel, such as an index of a local array out of its bounds.
+//!
+//! A launch goes on after a finding where it can: a bad read gives zero, a bad write does nothing.
+
+mod block;
+mod clock;
+mod collective;
+mod finding;
+mod gpu;
+#[doc(hidden)]
+pub mod intrinsics;
+mod machine;
+mod memory;
+mod region;
+mod rendezvous;
+mod shadow;
+
+pub use finding::{Finding, FindingKind, Findings};
+pub use gpu::{Buffer, Gpu, LaunchConfig};

@@ -1,0 +1,33 @@
+//! Functions of 32-bit floats.
+
+use crate::platform;
+
+/// `2^x`, relative error under 2^-22; subnormal results become zero.
+#[inline(always)]
+pub fn exp2(x: f32) -> f32 {
+    platform::exp2(x)
+}
+
+/// `e^x`, by [`exp2`].
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    exp2(x * core::f32::consts::LOG2_E)
+}
+
+/// `1 / sqrt(x)`, relative error under 2^-22.
+#[inline(always)]
+pub fn rsqrt(x: f32) -> f32 {
+    platform::rsqrt(x)
+}
+
+/// `1 / x`, relative error under 2^-22.
+#[inline(always)]
+pub fn reciprocal(x: f32) -> f32 {
+    platform::reciprocal(x)
+}
+
+/// `a·b + c`, rounded once.
+#[inline(always)]
+pub fn fma(a: f32, b: f32, c: f32) -> f32 {
+    platform::fma(a, b, c)
+}

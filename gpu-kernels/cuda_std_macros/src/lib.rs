@@ -1,0 +1,116 @@
+//! The `#[kernel]` attribute: one source for the device and for the host emulation.
+
+use proc_macro::TokenStream;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Error, Expr, Ident, ItemFn, ReturnType, Token, parse_macro_input};
+
+/// The launch bounds written in `#[kernel(max_threads = …, min_blocks = …)]`.
+struct LaunchBounds {
+    max_threads: Expr,
+    min_blocks: Expr,
+}
+
+impl Parse for LaunchBounds {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let mut max_threads = None;
+        let mut min_blocks = None;
+        while !input.is_empty() {
+            let key: Ident = input.parse()?;
+            input.parse::<Token![=]>()?;
+            let slot = match key.to_string().as_str() {
+                "max_threads" => &mut max_threads,
+                "min_blocks" => &mut min_blocks,
+                _ => return Err(Error::new(key.span(), "expected max_threads or min_blocks")),
+            };
+            if slot.replace(input.parse()?).is_some() {
+                return Err(Error::new(key.span(), "given twice"));
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        let max_threads = max_threads.ok_or_else(|| input.error("max_threads is required"))?;
+        let min_blocks = min_blocks.unwrap_or_else(|| syn::parse_quote!(1));
+        Ok(Self {
+            max_threads,
+            min_blocks,
+        })
+    }
+}
+
+/// Makes a function a kernel.
+///
+/// `#[kernel(max_threads = 256)]`, optionally with `min_blocks = 2`: the most threads a block is
+/// launched with, and the blocks that should fit one multiprocessor at once. Both are constant
+/// expressions; the PTX carries them as `.maxntid` and `.minnctapersm`.
+///
+/// On the device the function becomes a PTX entry of its own name. On the host it stays a plain
+/// function, to be run by `cuda_std::emulation`. Beside it stands a constant of type
+/// `cuda_std::Kernel` named after it in upper case.
+#[proc_macro_attribute]
+pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let bounds = parse_macro_input!(arguments as LaunchBounds);
+    let function = parse_macro_input!(item as ItemFn);
+    expand(bounds, function)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {
+    let signature = &function.sig;
+    if !matches!(signature.output, ReturnType::Default) {
+        return Err(Error::new(
+            signature.output.span(),
+            "a kernel returns nothing",
+        ));
+    }
+    if !signature.generics.params.is_empty() {
+        return Err(Error::new(
+            signature.generics.span(),
+            "a kernel has no type parameters",
+        ));
+    }
+    let LaunchBounds {
+        max_threads,
+        min_blocks,
+    } = bounds;
+    let ItemFn {
+        attrs, vis, block, ..
+    } = &function;
+    let (name, inputs) = (&signature.ident, &signature.inputs);
+    let constant = format_ident!("{}", name.to_string().to_uppercase());
+    let constant_doc = format!("Name and launch bounds of [`{name}`].");
+    Ok(quote! {
+        #[doc = #constant_doc]
+        #vis const #constant: ::cuda_std::Kernel = ::cuda_std::Kernel {
+            name: ::core::stringify!(#name),
+            max_threads: #max_threads,
+            min_blocks: #min_blocks,
+        };
+
+        #(#attrs)*
+        #[allow(clippy::too_many_arguments)]
+        #[cfg(not(target_arch = "nvptx64"))]
+        #vis fn #name(#inputs) #block
+
+        #(#attrs)*
+        #[allow(clippy::too_many_arguments)]
+        #[cfg(target_arch = "nvptx64")]
+        #[unsafe(no_mangle)]
+        #vis extern "ptx-kernel" fn #name(#inputs) {
+            // A comment in the PTX, which the compile step turns into directives.
+            // SAFETY: the assembly is a comment.
+            unsafe {
+                ::core::arch::asm!(
+                    "// launch_bounds {0} {1}",
+                    const #max_threads,
+                    const #min_blocks,
+                    options(nomem, nostack, preserves_flags),
+                );
+            }
+            #block
+        }
+    })
+}
