@@ -3,8 +3,23 @@
 //! One file per architecture, mirroring its reference implementation in the
 //! `transformers` library; GGUF keys and names are llama.cpp's.
 
+mod bind;
+mod checks;
+mod dims;
+mod fields;
+mod gguf;
+mod gguf_fields;
+mod hf;
+mod hf_fields;
+mod llama;
+mod names;
+mod qwen2;
+mod rope;
 mod source;
 
+pub use bind::bind;
+pub use gguf::config_from_gguf;
+pub use hf::config_from_hf;
 pub use source::{Naming, TensorSource};
 
 /// A supported kind of model.
@@ -26,6 +41,23 @@ impl Architecture {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
         }
+    }
+
+    /// The class in `transformers` that computes logits.
+    const fn hf_class(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.name() == name)
+    }
+
+    /// All names, for messages.
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
     }
 }
 

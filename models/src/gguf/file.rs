@@ -117,14 +117,23 @@ impl GgufFile {
     /// An [`Error::Invalid`] about the value of `key`: where and what it is,
     /// and what was `expected`.
     pub(crate) fn invalid(&self, key: &str, expected: impl Display) -> Error {
-        let message = match (self.find(key), self.value(key)) {
+        let found = self.describe(key);
+        Error::invalid(&self.path, format!("{found}, expected {expected}"))
+    }
+
+    /// An [`Error::Unsupported`] about the value of `key`.
+    pub(crate) fn unsupported(&self, key: &str, supported: impl Display) -> Error {
+        let found = self.describe(key);
+        Error::unsupported(&self.path, format!("{found}; supported: {supported}"))
+    }
+
+    fn describe(&self, key: &str) -> String {
+        match (self.find(key), self.value(key)) {
             (Some(found), Ok(Some(value))) => {
-                let at = found.value_at();
-                format!("at byte {at}: {key} is {value}, expected {expected}")
+                format!("at byte {}: {key} is {value}", found.value_at())
             }
-            _ => format!("{key} is missing, expected {expected}"),
-        };
-        Error::invalid(&self.path, message)
+            _ => format!("{key} is missing"),
+        }
     }
 
     fn find(&self, key: &str) -> Option<&Key> {
