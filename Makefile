@@ -1,0 +1,37 @@
+# The project's commands; `make help` lists them. Each installs or fetches what it needs.
+
+MODEL := cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+
+# What `make demo` completes: make demo PROMPT='Once upon a time'
+PROMPT ?= The capital of France is
+export PROMPT
+
+.PHONY: help setup model texts demo test lint bench-llama
+
+help: ## list these commands
+	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what the machine lacks (Debian and its relatives)
+	@tools/setup.sh
+
+model: setup ## fetch the demo model (98 MB) into cache/models
+	@python3 tools/fetch_model.py
+
+texts: setup ## fetch six public-domain novels into cache/texts
+	@python3 tools/fetch_texts.py
+
+demo: model ## build, and stream a completion of a real model
+	cargo build --release --locked --bin run
+	target/release/run generate --model $(MODEL) --max-new-tokens 64 --prompt "$$PROMPT"
+
+test: model texts ## run the whole test suite
+	cargo test --workspace --locked --no-fail-fast --doc
+	cargo test --workspace --locked --no-fail-fast --tests
+
+lint: setup ## check formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench-llama: model ## measure decode speed and memory beside llama.cpp, both with F16 weights
+	cargo build --release --locked --bin run
+	tools/llama_baseline.sh
