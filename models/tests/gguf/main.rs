@@ -4,5 +4,6 @@
 
 mod allocation;
 mod builder;
+mod config;
 mod malformed;
 mod read;
