@@ -1,12 +1,18 @@
 //! A model opened from disk.
 
+use std::convert::Infallible;
+use std::fs;
 use std::path::Path;
 
+use crate::arch;
 use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
+use crate::gguf::GgufFile;
+use crate::hf::{JsonFile, TokenizerConfig, read_template};
+use crate::safetensors::Safetensors;
 use crate::tokenizer::Tokenizer;
-use crate::weights::ModelWeights;
-use crate::{Error, GenerationConfig, Result};
+use crate::weights::{ModelWeights, Upload};
+use crate::{Error, GenerationConfig, Result, Tensor};
 
 /// Everything needed to run a model, as its files say it.
 #[derive(Clone, Debug)]
@@ -23,14 +29,14 @@ pub struct Checkpoint {
     pub generation: GenerationConfig,
     /// Bytes of all bound tensors together.
     pub weight_bytes: u64,
-    /// Which kind of files `path` was.
+    /// Which kind of files the checkpoint is.
     pub format: Format,
 }
 
 /// The kinds of checkpoint that can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A Hugging Face directory: config.json, tokenizer.json, safetensors.
+    /// A directory with `config.json`, `tokenizer.json` and safetensors.
     HuggingFace,
     /// One GGUF file.
     Gguf,
@@ -39,9 +45,107 @@ pub enum Format {
 impl Checkpoint {
     /// Opens a Hugging Face directory or a GGUF file.
     ///
+    /// Weights are mapped, not read, so this is quick, and the files must not
+    /// change while the checkpoint or a clone of one of its tensors is alive.
+    ///
     /// # Errors
-    /// Names the file and what is wrong with it.
+    /// Names the file and what is wrong with it: missing or damaged files,
+    /// tensors and tokens that contradict the configuration, and architectures,
+    /// types or tokenizers that are not supported.
     pub fn open(path: &Path) -> Result<Self> {
-        Err(Error::unsupported(path, "not a checkpoint"))
+        let metadata = fs::metadata(path).map_err(|e| Error::io(path, e))?;
+        if metadata.is_dir() {
+            return Self::open_hf(path);
+        }
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let message = "one file of a checkpoint: give the directory that also holds config.json and tokenizer.json";
+            return Err(Error::unsupported(path, message));
+        }
+        Self::open_gguf(path)
+    }
+
+    fn open_hf(dir: &Path) -> Result<Self> {
+        let file = JsonFile::read(dir.join("config.json"))?;
+        let config = arch::config_from_hf(&file.path, &file.object)?;
+        let weights = arch::bind(&config, &Safetensors::open(dir)?)?;
+        let tokens = TokenizerConfig::read(dir)?;
+        let tokenizer = Tokenizer::from_hf_with(dir, &tokens, config.vocab_size)?;
+        let mut generation = GenerationConfig::from_hf(dir, &file)?;
+        if generation.eos_token_ids.is_empty() {
+            let eos = tokens
+                .eos_token
+                .as_deref()
+                .and_then(|eos| tokenizer.id(eos));
+            generation.eos_token_ids.extend(eos);
+        }
+        generation.check(dir, config.vocab_size)?;
+        Ok(Self {
+            chat_template: read_template(dir, &tokens)?,
+            weight_bytes: weight_bytes(&weights),
+            format: Format::HuggingFace,
+            config,
+            weights,
+            tokenizer,
+            generation,
+        })
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let file = GgufFile::open(path)?;
+        let config = arch::config_from_gguf(&file)?;
+        let weights = arch::bind(&config, &file)?;
+        let tokenizer = Tokenizer::from_gguf(&file, config.vocab_size)?;
+        let generation = GenerationConfig::from_gguf(&file)?;
+        generation.check(path, config.vocab_size)?;
+        let text = |key: &str| -> Result<String> {
+            let id: Option<u32> = file.get(key)?;
+            Ok(id.and_then(|id| tokenizer.token(id)).unwrap_or_default())
+        };
+        let (bos, eos) = (
+            text("tokenizer.ggml.bos_token_id")?,
+            text("tokenizer.ggml.eos_token_id")?,
+        );
+        let template: Option<&str> = file.get("tokenizer.chat_template")?;
+        let template = template.map(|source| ChatTemplate::new(source, &bos, &eos));
+        Ok(Self {
+            chat_template: template.transpose()?,
+            weight_bytes: weight_bytes(&weights),
+            format: Format::Gguf,
+            config,
+            weights,
+            tokenizer,
+            generation,
+        })
+    }
+}
+
+fn weight_bytes(weights: &ModelWeights) -> u64 {
+    let mut count = Count(0);
+    // Counting cannot fail.
+    let _: Result<_, Infallible> = weights.upload(&mut count);
+    count.0
+}
+
+/// Adds up the bytes of tensors.
+struct Count(u64);
+
+impl Count {
+    fn add(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
+        self.0 += tensor.bytes().len() as u64;
+        Ok(())
+    }
+}
+
+impl Upload for Count {
+    type Matrix = ();
+    type Vector = ();
+    type Error = Infallible;
+
+    fn matrix(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
+        self.add(tensor)
+    }
+
+    fn vector(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
+        self.add(tensor)
     }
 }

@@ -141,7 +141,9 @@ impl<'a> Tokens<'a> {
 
     /// The id of `which` (`bos` or `eos`) if it is to be added, in a list.
     fn affix(&self, which: &str, default: bool) -> Result<Vec<u32>> {
-        let add = self.file.get(&format!("tokenizer.ggml.add_{which}_token"))?;
+        let add = self
+            .file
+            .get(&format!("tokenizer.ggml.add_{which}_token"))?;
         if !add.unwrap_or(default) {
             return Ok(Vec::new());
         }
@@ -197,13 +199,17 @@ fn kind(number: i32) -> Option<Kind> {
 fn check(text: &str, kind: Kind) -> Result<(), String> {
     if text.len() > MAX_TOKEN_BYTES {
         let n = text.len();
-        return Err(format!("has {n} bytes, more than the limit of {MAX_TOKEN_BYTES}"));
+        return Err(format!(
+            "has {n} bytes, more than the limit of {MAX_TOKEN_BYTES}"
+        ));
     }
     if text.contains('\0') {
         return Err(format!("holds a NUL: {text:?}"));
     }
     if kind == Kind::Byte && byte_token(text).is_none() {
-        return Err(format!("is {text:?}, expected a byte from <0x00> to <0xFF>"));
+        return Err(format!(
+            "is {text:?}, expected a byte from <0x00> to <0xFF>"
+        ));
     }
     Ok(())
 }

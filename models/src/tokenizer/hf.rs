@@ -69,8 +69,9 @@ fn read_entries<'a>(file: &'a JsonFile, bpe: &Bpe<'a>, rows: usize) -> Result<En
     }
     let list = file.get("added_tokens", "a list", Value::as_array)?;
     for token in list.into_iter().flatten() {
-        let (text, special) = added_token(token)
-            .ok_or_else(|| Error::invalid(&file.path, format!("added token {token} is malformed")))?;
+        let (text, special) = added_token(token).ok_or_else(|| {
+            Error::invalid(&file.path, format!("added token {token} is malformed"))
+        })?;
         let id = check_id(file, &token["id"], text, rows)?;
         check_text(file, id, text)?;
         let added = Some(special);
@@ -86,7 +87,10 @@ fn read_entries<'a>(file: &'a JsonFile, bpe: &Bpe<'a>, rows: usize) -> Result<En
 }
 
 fn added_token(token: &Value) -> Option<(&str, bool)> {
-    Some((token.get("content")?.as_str()?, token.get("special")?.as_bool()?))
+    Some((
+        token.get("content")?.as_str()?,
+        token.get("special")?.as_bool()?,
+    ))
 }
 
 fn check_id(file: &JsonFile, id: &Value, text: &str, rows: usize) -> Result<u32> {

@@ -22,9 +22,8 @@ pub(super) fn check_bpe(file: &JsonFile) -> Result<Bpe<'_>> {
     let merges = model.get("merges").and_then(Value::as_array);
     let merges = merges.ok_or_else(|| invalid("model.merges is not a list"))?;
     for (rank, merge) in merges.iter().enumerate() {
-        check_merge(vocab, merge).map_err(|what| {
-            invalid(&format!("model.merges[{rank}], {merge}, {what}"))
-        })?;
+        check_merge(vocab, merge)
+            .map_err(|what| invalid(&format!("model.merges[{rank}], {merge}, {what}")))?;
     }
     Ok(Bpe {
         vocab,

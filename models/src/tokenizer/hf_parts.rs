@@ -29,7 +29,14 @@ pub(super) fn check_splitting(file: &JsonFile) -> Result<()> {
 
 /// Reads the decoder, which must be GPT-2's or SentencePiece's.
 pub(super) fn read_decoding(file: &JsonFile) -> Result<Decoding> {
-    const KNOWN: [&str; 6] = ["ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
+    const KNOWN: [&str; 6] = [
+        "ByteLevel",
+        "Replace",
+        "ByteFallback",
+        "Fuse",
+        "Strip",
+        "Metaspace",
+    ];
     let mut spelling = None;
     let mut space_prefix = false;
     for part in parts(file, "decoder", "decoders")? {
@@ -46,7 +53,8 @@ pub(super) fn read_decoding(file: &JsonFile) -> Result<Decoding> {
         }
     }
     let spelling = spelling.ok_or_else(|| {
-        let message = "decoder is missing; ByteLevel, Metaspace and sequences with Replace are supported";
+        let message =
+            "decoder is missing; ByteLevel, Metaspace and sequences with Replace are supported";
         Error::unsupported(&file.path, message)
     })?;
     Ok(Decoding {
@@ -59,7 +67,12 @@ pub(super) fn read_decoding(file: &JsonFile) -> Result<Decoding> {
 pub(super) fn read_affixes(file: &JsonFile) -> Result<Affixes> {
     let mut affixes = Affixes::default();
     for part in parts(file, "post_processor", "processors")? {
-        let kind = one_of(file, "post_processor", part, &["ByteLevel", "TemplateProcessing"])?;
+        let kind = one_of(
+            file,
+            "post_processor",
+            part,
+            &["ByteLevel", "TemplateProcessing"],
+        )?;
         if kind == "TemplateProcessing" {
             let outer = template(part).ok_or_else(|| {
                 let message = format!("post_processor {part} is not ids around one text");
@@ -85,7 +98,12 @@ fn template(part: &Value) -> Option<Affixes> {
             continue;
         }
         let name = piece.get("SpecialToken")?.get("id")?.as_str()?;
-        for id in part.get("special_tokens")?.get(name)?.get("ids")?.as_array()? {
+        for id in part
+            .get("special_tokens")?
+            .get(name)?
+            .get("ids")?
+            .as_array()?
+        {
             let id = u32::try_from(id.as_u64()?).ok()?;
             match after_text {
                 false => affixes.prefix.push(id),
@@ -117,6 +135,9 @@ fn one_of<'a>(file: &JsonFile, key: &str, part: &'a Value, known: &[&str]) -> Re
     if known.contains(&kind) {
         return Ok(kind);
     }
-    let message = format!("{key} has type {kind:?}; supported types are {}", known.join(", "));
+    let message = format!(
+        "{key} has type {kind:?}; supported types are {}",
+        known.join(", ")
+    );
     Err(Error::unsupported(&file.path, message))
 }

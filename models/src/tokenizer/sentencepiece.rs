@@ -78,7 +78,10 @@ fn merges(tokens: &Tokens<'_>) -> Result<Merges> {
             let message = format!("{TOKENS}[{id}] has {n} bytes, more than {MAX_PIECE_BYTES}");
             return Err(Error::invalid(tokens.file.path(), message));
         }
-        let halves = piece.char_indices().skip(1).map(|(at, _)| piece.split_at(at));
+        let halves = piece
+            .char_indices()
+            .skip(1)
+            .map(|(at, _)| piece.split_at(at));
         cuts.extend(halves.filter_map(|(left, right)| {
             Some(Cut {
                 score: scores[id as usize],
@@ -91,7 +94,9 @@ fn merges(tokens: &Tokens<'_>) -> Result<Merges> {
         let by_score = b.score.total_cmp(&a.score);
         by_score.then_with(|| (a.left.0, a.right.0).cmp(&(b.left.0, b.right.0)))
     });
-    let pairs = cuts.iter().map(|cut| (cut.left.1.to_owned(), cut.right.1.to_owned()));
+    let pairs = cuts
+        .iter()
+        .map(|cut| (cut.left.1.to_owned(), cut.right.1.to_owned()));
     Ok(pairs.collect())
 }
 

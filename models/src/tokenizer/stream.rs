@@ -107,7 +107,11 @@ mod tests {
         ];
         for case in cases {
             for n in 1..=case.len() {
-                assert_eq!(in_pieces(case, n), String::from_utf8_lossy(case), "{case:x?} by {n}");
+                assert_eq!(
+                    in_pieces(case, n),
+                    String::from_utf8_lossy(case),
+                    "{case:x?} by {n}"
+                );
             }
         }
     }

@@ -111,7 +111,9 @@ mod tests {
     fn byte_tokens_are_two_hex_digits() {
         assert_eq!(byte_token("<0x0A>"), Some(10));
         assert_eq!(byte_token("<0xff>"), Some(255));
-        for bad in ["<0x-1>", "<0x+1>", "<0xZZ>", "<0x1>", "<0x001>", "0x0A", "<0x>"] {
+        for bad in [
+            "<0x-1>", "<0x+1>", "<0xZZ>", "<0x1>", "<0x001>", "0x0A", "<0x>",
+        ] {
             assert_eq!(byte_token(bad), None, "{bad}");
         }
         assert!(looks_like_byte("<0xZZ>") && !looks_like_byte("<0x001>"));
@@ -123,7 +125,10 @@ mod tests {
         v.push(b"a", false);
         v.push(b"", false);
         v.push(b"bc", true);
-        assert_eq!((v.bytes(0), v.bytes(1), v.bytes(2)), (&b"a"[..], &b""[..], &b"bc"[..]));
+        assert_eq!(
+            (v.bytes(0), v.bytes(1), v.bytes(2)),
+            (&b"a"[..], &b""[..], &b"bc"[..])
+        );
         assert_eq!(v.bytes(3), b"");
         assert!(v.is_special(2) && !v.is_special(0) && !v.is_special(u32::MAX));
     }

@@ -1,0 +1,153 @@
+//! Chat templates: how a conversation becomes a prompt.
+//!
+//! A template is a Jinja program from a stranger's file. It sees the messages
+//! and nothing else, and it runs under limits on its size, its work, its output
+//! and its stack.
+
+mod environment;
+mod json;
+mod methods;
+mod namespaces;
+
+use std::sync::Arc;
+
+use minijinja::{ErrorKind, Value, context};
+
+use crate::{Error, Result};
+
+/// The longest template, in bytes. The parser's stack grows with the source:
+/// [`STACK_BYTES`] leave 4 KiB for each byte of it.
+const MAX_SOURCE_BYTES: usize = 64 << 10;
+
+/// Stack of the thread that compiles and renders. Only what is used is ever touched.
+const STACK_BYTES: usize = 256 << 20;
+
+/// The longest prompt, in bytes.
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+impl Message {
+    fn to_value(&self) -> Value {
+        Value::from_pairs([("role", &*self.role), ("content", &*self.content)])
+    }
+}
+
+/// A Jinja template from a checkpoint. Clones share one copy.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    source: String,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    /// Checks a template's syntax; `bos_token` and `eos_token` are the texts it
+    /// sees under these names.
+    ///
+    /// # Errors
+    /// [`Error::Template`] with the line of a syntax error, if the source is
+    /// above 64 KiB, or if it uses a namespace as a value.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
+        let n = source.len();
+        if n > MAX_SOURCE_BYTES {
+            let message = format!("{n} bytes, above the limit of {MAX_SOURCE_BYTES}");
+            return Err(Error::Template(message));
+        }
+        namespaces::check(source)?;
+        on_large_stack(|| environment::compile(source).map(|_| ()))?;
+        Ok(Self(Arc::new(Parts {
+            source: source.to_owned(),
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+        })))
+    }
+
+    /// The Jinja source.
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// The prompt for `messages`; with `add_generation_prompt` it ends where the
+    /// assistant's reply starts. Special tokens are written out in it.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if the template rejects the messages or passes a limit.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        on_large_stack(|| self.render_here(messages, add_generation_prompt))
+    }
+
+    fn render_here(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let Parts {
+            source,
+            bos_token,
+            eos_token,
+        } = &*self.0;
+        let environment = environment::compile(source)?;
+        let template = environment
+            .get_template(environment::NAME)
+            .map_err(failed)?;
+        let variables = context! {
+            messages => messages.iter().map(Message::to_value).collect::<Vec<_>>(),
+            add_generation_prompt,
+            bos_token,
+            eos_token,
+            tools => Value::from(()),
+            documents => Value::from(()),
+        };
+        let mut prompt = Limited::default();
+        template
+            .render_captured_to(variables, &mut prompt)
+            .map_err(failed)?;
+        String::from_utf8(prompt.0).map_err(|e| Error::Template(e.to_string()))
+    }
+}
+
+/// Runs `work` where deep recursion cannot overflow the stack.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = builder.spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| Error::Template(format!("no thread to run on: {e}")))?;
+        let panicked = |_| Error::Template("the template engine panicked".to_owned());
+        thread.join().map_err(panicked)?
+    })
+}
+
+/// What the template engine says is wrong.
+fn failed(error: minijinja::Error) -> Error {
+    let message = match error.kind() {
+        ErrorKind::OutOfFuel => format!("stopped after too much work: {error}"),
+        ErrorKind::WriteFailure => format!("more than {MAX_OUTPUT_BYTES} bytes of output: {error}"),
+        _ => error.to_string(),
+    };
+    Error::Template(message)
+}
+
+/// Bytes up to [`MAX_OUTPUT_BYTES`].
+#[derive(Default)]
+struct Limited(Vec<u8>);
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if bytes.len() > MAX_OUTPUT_BYTES - self.0.len() {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

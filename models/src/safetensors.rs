@@ -1,1 +1,0 @@
-//! Safetensors files, single and sharded.

@@ -1,0 +1,73 @@
+//! The index of a checkpoint in several files.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::pairs::Pairs;
+use crate::hf::read_text;
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+struct Index<'a> {
+    #[serde(borrow)]
+    weight_map: &'a RawValue,
+}
+
+/// Reads which file holds each tensor: file names, each with its tensors in order.
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let invalid = |what: String| Error::invalid(path, what);
+    let text = read_text(path)?;
+    let index: Index<'_> = serde_json::from_str(&text).map_err(|e| invalid(e.to_string()))?;
+    let Pairs(pairs) = serde_json::from_str(index.weight_map.get())
+        .map_err(|e| invalid(format!("weight_map: {e}")))?;
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (tensor, file) in pairs {
+        let file: String = serde_json::from_str(file.get())
+            .map_err(|e| invalid(format!("weight_map[{tensor:?}]: {e}")))?;
+        if !is_file_name(&file) {
+            let what = "expected the name of a file beside the index";
+            return Err(invalid(format!(
+                "weight_map[{tensor:?}] is {file:?}, {what}"
+            )));
+        }
+        files.entry(file).or_default().push(tensor);
+    }
+    match files.is_empty() {
+        false => Ok(files),
+        true => Err(invalid("weight_map is empty".to_owned())),
+    }
+}
+
+/// Whether `name` cannot lead out of the checkpoint's directory.
+fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let plain = matches!(parts.next(), Some(Component::Normal(part)) if part == name);
+    plain && parts.next().is_none() && !name.contains(['\\', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_stay_in_the_directory() {
+        assert!(is_file_name("model-00001-of-00002.safetensors"));
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "/etc/passwd",
+            "a/b",
+            "a/",
+            "./a",
+            "a\\b",
+            "a\0b",
+        ] {
+            assert!(!is_file_name(bad), "{bad:?}");
+        }
+    }
+}
