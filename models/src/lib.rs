@@ -3,6 +3,9 @@
 //! [`Checkpoint::open`] takes a Hugging Face directory or one GGUF file and
 //! returns configuration, mapped weights, tokenizer and chat template. Nothing
 //! here computes; nothing here prints, exits or panics on bad input.
+//!
+//! Weights are mapped, not copied: a checkpoint's files must not be truncated
+//! or rewritten in place while it is open. Replacing them by new files is fine.
 
 pub mod arch;
 pub mod chat;
