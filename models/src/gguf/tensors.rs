@@ -141,6 +141,10 @@ fn read_description<'a>(cursor: &mut Cursor<'a>, path: &Path) -> Result<Descript
         );
         return Err(cursor.invalid(start, message));
     }
+    if name.contains(char::is_control) {
+        let message = format!("tensor name {} has control characters", Quoted(name));
+        return Err(cursor.invalid(start, message));
+    }
     let name_at = cursor.at() - name.len();
     let shown = Quoted(name);
     let shape = read_shape(cursor, shown)?;

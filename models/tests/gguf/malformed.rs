@@ -184,6 +184,14 @@ fn tensor_names() {
         "a tensor name has 64 bytes, expected 1 to 63",
     );
     invalid(&named(&[b'n', 0xff]), "a tensor name is not UTF-8");
+    invalid(
+        &named(b"n\x1b[2J"),
+        "tensor name \"n\\u{1b}[2J\" has control characters",
+    );
+    invalid(
+        &named(b"n\0"),
+        "tensor name \"n\\0\" has control characters",
+    );
     let twice = sound()
         .floats("u", &[1], &[0.0])
         .floats("t", &[2], &[0.0; 2]);
