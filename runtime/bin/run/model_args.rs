@@ -1,0 +1,30 @@
+//! Flags that choose the model and what it runs on.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kcache::engine::ContextOptions;
+
+/// Which model, and how it computes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Hugging Face directory or GGUF file
+    #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
+    pub model: PathBuf,
+    /// CPU threads [default: one for each processor]
+    #[arg(short, long, value_name = "N", env = "KCACHE_THREADS")]
+    pub threads: Option<usize>,
+    /// Prompt tokens computed at once; Ctrl-C takes effect between chunks
+    #[arg(long, value_name = "N", default_value_t = ContextOptions::default().chunk, env = "KCACHE_CHUNK")]
+    pub chunk: usize,
+}
+
+/// How long a text may get.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ContextArgs {
+    /// Tokens of prompt and reply together [default: what the model was made for, if it fits the memory]
+    #[arg(short, long, value_name = "N", env = "KCACHE_CTX_SIZE")]
+    pub ctx_size: Option<usize>,
+}

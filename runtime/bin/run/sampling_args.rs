@@ -1,0 +1,375 @@
+//! Flags that choose how tokens are drawn and when the text ends.
+
+use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+use kcache::engine::{GenerateOptions, SamplingParams};
+use kcache::models::GenerationConfig;
+
+use crate::console::Console;
+use crate::failure::{Failure, Result};
+
+/// How tokens are drawn. What no flag says, the checkpoint's generation
+/// configuration does.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling (what is not given comes from the checkpoint)")]
+pub struct SamplingArgs {
+    /// Tokens to generate at most [default: until the context is full]
+    #[arg(short = 'n', long, value_name = "N", env = "KCACHE_MAX_NEW_TOKENS")]
+    pub max_new_tokens: Option<usize>,
+    /// Divides the logits: higher is more random, 0 takes the likeliest token
+    #[arg(
+        long,
+        visible_alias = "temp",
+        value_name = "T",
+        allow_negative_numbers = true,
+        env = "KCACHE_TEMPERATURE"
+    )]
+    pub temperature: Option<f32>,
+    /// Draw from this many likeliest tokens; 0 is off
+    #[arg(long, value_name = "N", env = "KCACHE_TOP_K")]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens with this probability; 1 is off
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        env = "KCACHE_TOP_P"
+    )]
+    pub top_p: Option<f32>,
+    /// Drop tokens below this share of the likeliest one's probability; 0 is off
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        env = "KCACHE_MIN_P"
+    )]
+    pub min_p: Option<f32>,
+    /// Makes tokens that occurred less likely; 1 is off
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        env = "KCACHE_REPETITION_PENALTY"
+    )]
+    pub repetition_penalty: Option<f32>,
+    /// Seed of the draws [default: random, and printed]
+    #[arg(long, value_name = "N", env = "KCACHE_SEED")]
+    pub seed: Option<u64>,
+    /// End before this text; may be given several times
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        env = "KCACHE_STOP"
+    )]
+    pub stop: Vec<String>,
+    /// Go on past the model's end-of-text tokens
+    #[arg(long, env = "KCACHE_IGNORE_EOS", value_parser = FalseyValueParser::new())]
+    pub ignore_eos: bool,
+}
+
+impl SamplingArgs {
+    /// Options for a model that recommends `defaults`.
+    ///
+    /// # Errors
+    /// [`Failure::Runtime`] for a flag out of range, [`Failure::Input`] for a
+    /// recommendation out of range.
+    pub fn options(&self, defaults: &GenerationConfig) -> Result<GenerateOptions> {
+        self.params(&GenerationConfig::default()).validate()?;
+        let sampling = self.params(defaults);
+        sampling.validate().map_err(|e| {
+            Failure::Input(format!("the checkpoint's generation configuration: {e}"))
+        })?;
+        Ok(GenerateOptions {
+            sampling,
+            max_new_tokens: self.max_new_tokens,
+            stop: self.stop.clone(),
+            stop_ids: match self.ignore_eos {
+                true => Vec::new(),
+                false => defaults.eos_token_ids.clone(),
+            },
+        })
+    }
+
+    fn params(&self, defaults: &GenerationConfig) -> SamplingParams {
+        let off = SamplingParams::greedy();
+        let penalty = self.repetition_penalty.or(defaults.repetition_penalty);
+        let temperature = match self.draws(defaults) {
+            true => self.temperature.or(defaults.temperature).unwrap_or(1.0),
+            false => off.temperature,
+        };
+        let any_seed = || {
+            if temperature == 0.0 {
+                off.seed
+            } else {
+                random_seed()
+            }
+        };
+        SamplingParams {
+            repetition_penalty: penalty.unwrap_or(off.repetition_penalty),
+            temperature,
+            top_k: self.top_k.or(defaults.top_k).unwrap_or(off.top_k),
+            top_p: self.top_p.or(defaults.top_p).unwrap_or(off.top_p),
+            min_p: self.min_p.or(defaults.min_p).unwrap_or(off.min_p),
+            seed: self.seed.unwrap_or_else(any_seed),
+        }
+    }
+
+    /// Whether tokens are drawn by chance: when the checkpoint says so, or when
+    /// a flag would mean nothing otherwise.
+    fn draws(&self, defaults: &GenerationConfig) -> bool {
+        defaults.do_sample == Some(true)
+            || self.temperature.is_some()
+            || self.top_k.is_some()
+            || self.top_p.is_some()
+            || self.min_p.is_some()
+    }
+}
+
+/// Says how tokens are drawn, and what the checkpoint recommends.
+pub fn announce(params: &SamplingParams, defaults: &GenerationConfig, console: &Console) {
+    let by_checkpoint = recommended(defaults).map(|line| format!(" (checkpoint: {line})"));
+    console.note(format!(
+        "sampling: {}{}",
+        describe(params),
+        by_checkpoint.unwrap_or_default()
+    ));
+}
+
+fn describe(params: &SamplingParams) -> String {
+    let off = SamplingParams::greedy();
+    let penalty = unless_off(
+        "repetition penalty",
+        params.repetition_penalty,
+        off.repetition_penalty,
+    );
+    if params.temperature == 0.0 {
+        return listed([Some("greedy".to_owned()), penalty]);
+    }
+    listed([
+        Some(format!("temperature {}", params.temperature)),
+        unless_off("top-k", params.top_k, off.top_k),
+        unless_off("top-p", params.top_p, off.top_p),
+        unless_off("min-p", params.min_p, off.min_p),
+        penalty,
+        Some(format!("seed {}", params.seed)),
+    ])
+}
+
+/// `None` if the checkpoint is silent.
+fn recommended(defaults: &GenerationConfig) -> Option<String> {
+    fn named<T: Display>(name: &str, value: Option<T>) -> Option<String> {
+        value.map(|v| format!("{name} {v}"))
+    }
+    let kind = |draws| if draws { "sampling" } else { "greedy" };
+    let line = listed([
+        defaults.do_sample.map(|draws| kind(draws).to_owned()),
+        named("temperature", defaults.temperature),
+        named("top-k", defaults.top_k),
+        named("top-p", defaults.top_p),
+        named("min-p", defaults.min_p),
+        named("repetition penalty", defaults.repetition_penalty),
+    ]);
+    (!line.is_empty()).then_some(line)
+}
+
+fn unless_off<T: PartialEq + Display>(name: &str, value: T, off: T) -> Option<String> {
+    (value != off).then(|| format!("{name} {value}"))
+}
+
+fn listed<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Short enough to type again, and exact in every JSON reader.
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(()) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        sampling: SamplingArgs,
+    }
+
+    fn options(flags: &str, defaults: &GenerationConfig) -> Result<GenerateOptions> {
+        let flags = std::iter::once("run").chain(flags.split_whitespace());
+        let flags = Flags::try_parse_from(flags).expect("flags parse");
+        flags.sampling.options(defaults)
+    }
+
+    fn params(flags: &str, defaults: &GenerationConfig) -> SamplingParams {
+        options(&format!("--seed 5 {flags}"), defaults)
+            .unwrap()
+            .sampling
+    }
+
+    fn drawing() -> SamplingParams {
+        SamplingParams {
+            temperature: 1.0,
+            seed: 5,
+            ..SamplingParams::greedy()
+        }
+    }
+
+    #[test]
+    fn each_flag_sets_its_field_and_turns_drawing_on() {
+        for (flags, expected) in [
+            (
+                "--temperature 0.5",
+                SamplingParams {
+                    temperature: 0.5,
+                    ..drawing()
+                },
+            ),
+            (
+                "--temp 0.5",
+                SamplingParams {
+                    temperature: 0.5,
+                    ..drawing()
+                },
+            ),
+            (
+                "--top-k 3",
+                SamplingParams {
+                    top_k: 3,
+                    ..drawing()
+                },
+            ),
+            (
+                "--top-p 0.9",
+                SamplingParams {
+                    top_p: 0.9,
+                    ..drawing()
+                },
+            ),
+            (
+                "--min-p 0.1",
+                SamplingParams {
+                    min_p: 0.1,
+                    ..drawing()
+                },
+            ),
+            (
+                "--temp 0 --top-k 3",
+                SamplingParams {
+                    temperature: 0.0,
+                    top_k: 3,
+                    ..drawing()
+                },
+            ),
+        ] {
+            assert_eq!(
+                params(flags, &GenerationConfig::default()),
+                expected,
+                "{flags}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_silent_checkpoint_means_greedy() {
+        let silent = GenerationConfig::default();
+        let greedy = SamplingParams {
+            seed: 5,
+            ..SamplingParams::greedy()
+        };
+        assert_eq!(params("", &silent), greedy);
+        let penalised = SamplingParams {
+            repetition_penalty: 1.5,
+            ..greedy
+        };
+        assert_eq!(params("--repetition-penalty 1.5", &silent), penalised);
+    }
+
+    #[test]
+    fn the_checkpoint_fills_in_what_flags_leave_out() {
+        let mut defaults = GenerationConfig {
+            temperature: Some(0.7),
+            top_k: Some(20),
+            ..GenerationConfig::default()
+        };
+        assert_eq!(params("", &defaults).temperature, 0.0);
+        let expected = SamplingParams {
+            temperature: 0.7,
+            top_k: 4,
+            ..drawing()
+        };
+        assert_eq!(params("--top-k 4", &defaults), expected);
+        defaults.do_sample = Some(true);
+        let expected = SamplingParams {
+            temperature: 0.7,
+            top_k: 20,
+            ..drawing()
+        };
+        assert_eq!(params("", &defaults), expected);
+        assert_eq!(params("--temperature 0", &defaults).temperature, 0.0);
+        assert_eq!(describe(&expected), "temperature 0.7, top-k 20, seed 5");
+        let said = recommended(&defaults).unwrap();
+        assert_eq!(said, "sampling, temperature 0.7, top-k 20");
+        assert_eq!(recommended(&GenerationConfig::default()), None);
+    }
+
+    #[test]
+    fn seeds_differ_unless_given() {
+        let seed = || {
+            options("--temp 1", &GenerationConfig::default())
+                .unwrap()
+                .sampling
+                .seed
+        };
+        let first = seed();
+        assert!((0..9).any(|_| seed() != first));
+    }
+
+    #[test]
+    fn ends_of_text() {
+        let defaults = GenerationConfig {
+            eos_token_ids: vec![2, 7],
+            ..GenerationConfig::default()
+        };
+        let given = options("-n 9 --stop a --stop b", &defaults).unwrap();
+        assert_eq!(given.max_new_tokens, Some(9));
+        assert_eq!(given.stop, ["a", "b"]);
+        assert_eq!(given.stop_ids, [2, 7]);
+        assert!(
+            options("--ignore-eos", &defaults)
+                .unwrap()
+                .stop_ids
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_name_their_source() {
+        let silent = GenerationConfig::default();
+        for flags in [
+            "--temp -1",
+            "--temp NaN",
+            "--top-p 1.5",
+            "--min-p -1",
+            "--repetition-penalty 0",
+        ] {
+            let error = options(flags, &silent).unwrap_err().to_string();
+            assert!(!error.contains("checkpoint"), "{error}");
+        }
+        let defaults = GenerationConfig {
+            top_p: Some(7.0),
+            ..silent
+        };
+        let error = options("--temp 1", &defaults).unwrap_err().to_string();
+        assert!(
+            error.contains("checkpoint") && error.contains('7'),
+            "{error}"
+        );
+    }
+}
