@@ -43,10 +43,11 @@ pub fn compile(
     for name in FOREIGN {
         command.env_remove(name);
     }
-    // The PTX is the product: the final "link" has nothing to do.
+    // The PTX is the product: the final "link" has nothing to do. Loops over arrays of registers
+    // must be unrolled whole, or the arrays end up in local memory.
     let flags = format!(
         "-Zunstable-options -Clinker-flavor=llbc -Clinker=/bin/true -Ctarget-cpu={} \
-         -Ctarget-feature={}",
+         -Ctarget-feature={} -Cllvm-args=-unroll-threshold=4000",
         architecture.name(),
         architecture.ptx_feature(),
     );

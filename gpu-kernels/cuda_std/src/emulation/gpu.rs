@@ -118,14 +118,15 @@ impl Gpu {
     /// A buffer that holds these elements.
     pub fn upload<T: Element>(&mut self, name: &str, elements: &[T]) -> Buffer<T> {
         let buffer = self.allocate(name, elements.len());
-        let mut bytes = Vec::with_capacity(size_of_val(elements));
-        elements
-            .iter()
-            .for_each(|&element| intrinsics::with_bytes(element, |b| bytes.extend(b)));
-        if let Some((region, _)) = self.memory.find(buffer.address) {
-            region.fill_from(&bytes);
-        }
+        self.write(buffer, 0, elements);
         buffer
+    }
+
+    /// Sets the elements of a buffer from `start` on. Past its end nothing happens.
+    pub fn write<T: Element>(&mut self, buffer: Buffer<T>, start: usize, elements: &[T]) {
+        if let Some((region, _)) = self.memory.find(buffer.address) {
+            region.fill(start * size_of::<T>(), &bytes_of(elements));
+        }
     }
 
     /// What a buffer holds. Bytes that nothing wrote are all ones: NaN, as floats.
@@ -174,6 +175,14 @@ impl Gpu {
             Err(machine.findings)
         }
     }
+}
+
+fn bytes_of<T: Element>(elements: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size_of_val(elements));
+    elements
+        .iter()
+        .for_each(|&element| intrinsics::with_bytes(element, |b| bytes.extend(b)));
+    bytes
 }
 
 /// Runs the blocks in order, up to one that hangs.

@@ -53,10 +53,14 @@ impl Region {
         &self.bytes
     }
 
-    /// Its bytes, to be set from outside; all of it counts as written afterwards.
-    pub fn fill_from(&mut self, bytes: &[u8]) {
-        self.bytes.copy_from_slice(bytes);
-        self.written.fill(true);
+    /// Sets bytes from outside a launch; those past the end are dropped.
+    pub fn fill(&mut self, start: usize, bytes: &[u8]) {
+        let end = (start + bytes.len()).min(self.bytes.len());
+        if start < end {
+            self.bytes[start..end].copy_from_slice(&bytes[..end - start]);
+            let elements = self.elements(&(start..end));
+            self.written[elements].fill(true);
+        }
     }
 
     /// Forgets who touched it: what was done before a launch is ordered before it.

@@ -1,0 +1,204 @@
+//! Matrix products by tensor cores, for many rows.
+
+use cuda_std::{
+    Float16, Global, GlobalMut, async_copy, bf16, dynamic_shared, f16, kernel, thread, warp,
+};
+
+use crate::tile::Tile;
+
+/// Columns of `x` and `w` that one stage holds.
+const DEPTH: u32 = 32;
+
+/// Stages: one in use, the others on their way.
+const STAGES: u32 = 4;
+
+/// The shape of a block's work: warps stand `WARPS_M × WARPS_N`, and each computes `16 · MT` rows
+/// and `8 · NT` columns.
+struct Shape<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>;
+
+impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
+    Shape<WARPS_M, WARPS_N, MT, NT>
+{
+    const ROWS: u32 = WARPS_M * 16 * MT as u32;
+    const COLUMNS: u32 = WARPS_N * 8 * NT as u32;
+    const THREADS: u32 = WARPS_M * WARPS_N * warp::SIZE;
+    const STAGE_BYTES: u32 = Tile::<bf16, DEPTH>::bytes(Self::ROWS + Self::COLUMNS);
+}
+
+/// How a kernel of this file is launched: grid `(ceil(n / columns), ceil(m / rows))`.
+#[derive(Clone, Copy, Debug)]
+pub struct TileShape {
+    /// Rows of the product that a block computes.
+    pub rows: u32,
+    /// Columns of the product that a block computes.
+    pub columns: u32,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared_bytes: u32,
+}
+
+macro_rules! tile_shape {
+    ($shape:ty) => {
+        TileShape {
+            rows: <$shape>::ROWS,
+            columns: <$shape>::COLUMNS,
+            threads: <$shape>::THREADS,
+            shared_bytes: <$shape>::STAGE_BYTES * STAGES,
+        }
+    };
+}
+
+type Large = Shape<2, 4, 4, 4>;
+type Small = Shape<1, 4, 2, 2>;
+
+/// The kernels `gemm_large_*`, for hundreds of rows and more.
+pub const LARGE: TileShape = tile_shape!(Large);
+
+/// The kernels `gemm_small_*`, for tens of rows.
+pub const SMALL: TileShape = tile_shape!(Small);
+
+/// The operands of a product.
+struct Operands<T> {
+    x: Global<T>,
+    w: Global<T>,
+    m: u32,
+    n: u32,
+    k: u32,
+}
+
+impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
+    Shape<WARPS_M, WARPS_N, MT, NT>
+{
+    /// The tiles of one stage: rows of `x`, rows of `w`.
+    #[inline(always)]
+    fn stage<T: Float16>(index: u32) -> (Tile<T, DEPTH>, Tile<T, DEPTH>) {
+        let start = index % STAGES * Self::STAGE_BYTES;
+        let w = start + Tile::<T, DEPTH>::bytes(Self::ROWS);
+        (Tile(dynamic_shared(start)), Tile(dynamic_shared(w)))
+    }
+
+    /// Starts the copies of step `step`, as one group; past the last step the group is empty.
+    #[inline(always)]
+    fn start_step<const THREADS: u32, const ROWS: u32, const COLUMNS: u32, T: Float16>(
+        operands: &Operands<T>,
+        row: u32,
+        column: u32,
+        step: u32,
+    ) {
+        let Operands { x, w, m, n, k } = *operands;
+        let depth = step * DEPTH;
+        if depth < k {
+            let (x_tile, w_tile) = Self::stage::<T>(step);
+            let source = |matrix: Global<T>, index: u32, count: u32| {
+                let valid = if index < count { k - depth } else { 0 };
+                // A row past the last keeps a valid address, and reads nothing from it.
+                let index = if index < count { index } else { 0 };
+                (
+                    matrix.offset(index as usize * k as usize + depth as usize),
+                    valid,
+                )
+            };
+            x_tile.start_copy::<ROWS, THREADS>(|i| source(x, row + i, m));
+            w_tile.start_copy::<COLUMNS, THREADS>(|i| source(w, column + i, n));
+        }
+        async_copy::commit();
+    }
+
+    /// Adds the product of one stage.
+    #[inline(always)]
+    fn multiply<T: Float16>(sums: &mut [[[f32; 4]; NT]; MT], step: u32, row: u32, column: u32) {
+        let (x_tile, w_tile) = Self::stage::<T>(step);
+        for depth in [0, 16] {
+            let mut a = [[0; 4]; MT];
+            for (i, words) in a.iter_mut().enumerate() {
+                *words = x_tile.a(row + 16 * i as u32, depth);
+            }
+            for j in (0..NT).step_by(2) {
+                let [b0, b1] = w_tile.b_pair(column + 8 * j as u32, depth);
+                for i in 0..MT {
+                    T::mma_m16n8k16(&mut sums[i][j], a[i], b0);
+                    T::mma_m16n8k16(&mut sums[i][j + 1], a[i], b1);
+                }
+            }
+        }
+    }
+
+    /// Writes the block's part of the product.
+    #[inline(always)]
+    fn write(
+        out: GlobalMut<f32>,
+        bias: Global<f32>,
+        sums: &[[[f32; 4]; NT]; MT],
+        (m, n): (u32, u32),
+        (row, column): (u32, u32),
+    ) {
+        let lane = warp::lane_id();
+        for (i, tiles) in sums.iter().enumerate() {
+            for (j, sum) in tiles.iter().enumerate() {
+                for (e, &value) in sum.iter().enumerate() {
+                    let row = row + 16 * i as u32 + lane / 4 + e as u32 / 2 * 8;
+                    let column = column + 8 * j as u32 + lane % 4 * 2 + e as u32 % 2;
+                    if row < m && column < n {
+                        let bias = if bias.address() == 0 {
+                            0.0
+                        } else {
+                            bias.read(column as usize)
+                        };
+                        out.write(row as usize * n as usize + column as usize, value + bias);
+                    }
+                }
+            }
+        }
+    }
+}
+
+macro_rules! kernels {
+    ($($name:ident, $shape:ty, $tile:expr, $mt:literal, $nt:literal, $warps_n:literal, $element:ty;)*) => {$(
+        /// `out = x · wᵀ + bias`: `out [m, n]`, `x [m, k]`, `w [n, k]`, `bias [n]` or null.
+        ///
+        /// `k` is a multiple of 8. Grid, block and dynamic shared memory: see [`TileShape`].
+        #[kernel(max_threads = $tile.threads)]
+        pub fn $name(
+            out: GlobalMut<f32>,
+            x: Global<$element>,
+            w: Global<$element>,
+            bias: Global<f32>,
+            m: u32,
+            n: u32,
+            k: u32,
+        ) {
+            const THREADS: u32 = $tile.threads;
+            const ROWS: u32 = $tile.rows;
+            const COLUMNS: u32 = $tile.columns;
+            let operands = Operands { x, w, m, n, k };
+            let (row, column) = (thread::block_idx_y() * ROWS, thread::block_idx_x() * COLUMNS);
+            let warp = warp::warp_id();
+            let (warp_row, warp_column) = (warp / $warps_n * 16 * $mt, warp % $warps_n * 8 * $nt);
+            let start = |step| {
+                <$shape>::start_step::<THREADS, ROWS, COLUMNS, _>(&operands, row, column, step);
+            };
+            for step in 0..STAGES - 1 {
+                start(step);
+            }
+            let mut sums = [[[0.0; 4]; $nt]; $mt];
+            let mut step = 0;
+            while step * DEPTH < k {
+                async_copy::wait::<{ STAGES - 2 }>();
+                // The stage is there for all, and all have left the one that is filled next.
+                thread::sync_threads();
+                start(step + STAGES - 1);
+                <$shape>::multiply::<$element>(&mut sums, step, warp_row, warp_column);
+                step += 1;
+            }
+            <$shape>::write(out, bias, &sums, (m, n), (row + warp_row, column + warp_column));
+        }
+    )*};
+}
+
+kernels! {
+    gemm_large_bf16, Large, LARGE, 4, 4, 4, bf16;
+    gemm_large_f16, Large, LARGE, 4, 4, 4, f16;
+    gemm_small_bf16, Small, SMALL, 2, 2, 4, bf16;
+    gemm_small_f16, Small, SMALL, 2, 2, 4, f16;
+}

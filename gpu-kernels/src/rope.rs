@@ -1,0 +1,146 @@
+//! Rotary position embedding of Q and K, and the place where K and V enter the cache.
+
+use cuda_std::{Float16, Global, GlobalMut, bf16, f16, kernel, thread, warp};
+
+use crate::KV_BLOCK;
+
+/// Threads of a block: a warp for each head of each token.
+pub const THREADS: u32 = 128;
+
+/// Heads that a block handles.
+pub const HEADS_PER_BLOCK: u32 = THREADS / warp::SIZE;
+
+/// Which elements of a head form a pair.
+#[derive(Clone, Copy)]
+enum Pairs {
+    /// `i` and `i + rotated / 2`, as Hugging Face stores them.
+    Halves,
+    /// `2i` and `2i + 1`, as GGUF stores Llama's.
+    Neighbours,
+}
+
+/// The heads of one token.
+#[derive(Clone, Copy)]
+struct Heads {
+    q: u32,
+    kv: u32,
+    dim: u32,
+    rotated: u32,
+}
+
+/// What a warp reads, and where it writes the result.
+struct Task<T> {
+    source: Global<f32>,
+    target: GlobalMut<T>,
+    rotates: bool,
+}
+
+/// The address of a position's row of one KV head.
+#[inline(always)]
+fn cache_row<T: Float16>(
+    blocks: Global<u64>,
+    position: u32,
+    kv_head: u32,
+    dim: u32,
+) -> GlobalMut<T> {
+    let block = GlobalMut::<T>::from_address(blocks.read((position / KV_BLOCK) as usize));
+    block.offset(((kv_head * KV_BLOCK + position % KV_BLOCK) * dim) as usize)
+}
+
+/// Rotates or copies one head; lane `i` takes pairs `i`, `i + 32`, ….
+#[inline(always)]
+fn write_head<T: Float16>(task: &Task<T>, pairs: Pairs, heads: Heads, angles: Global<f32>) {
+    let half = heads.rotated / 2;
+    let rotating = if task.rotates { half } else { 0 };
+    let mut pair = warp::lane_id();
+    while pair < rotating {
+        let (cos, sin) = (
+            angles.read(pair as usize),
+            angles.read((half + pair) as usize),
+        );
+        let (first, second) = match pairs {
+            Pairs::Halves => (pair, pair + half),
+            Pairs::Neighbours => (2 * pair, 2 * pair + 1),
+        };
+        let x = task.source.read(first as usize);
+        let y = task.source.read(second as usize);
+        task.target
+            .write(first as usize, T::from_f32(x * cos - y * sin));
+        task.target
+            .write(second as usize, T::from_f32(y * cos + x * sin));
+        pair += warp::SIZE;
+    }
+    let mut rest = 2 * rotating + warp::lane_id();
+    while rest < heads.dim {
+        task.target
+            .write(rest as usize, T::from_f32(task.source.read(rest as usize)));
+        rest += warp::SIZE;
+    }
+}
+
+macro_rules! kernels {
+    ($($name:ident, $element:ty, $pairs:expr;)*) => {$(
+        /// Rotates Q and K to their positions, and writes K and V into the cache.
+        ///
+        /// For token `t` at `positions[t]` of sequence `sequences[t]`:
+        /// - `q [tokens, q_heads · dim]`, rows `q_stride` apart, rotated goes to
+        ///   `q_out [tokens, q_heads, dim]`;
+        /// - `k` and `v` `[tokens, kv_heads · dim]`, rows `kv_stride` apart, go to the blocks whose
+        ///   addresses are in row `sequences[t]` of `k_table` and `v_table`
+        ///   `[sequences, table_stride]`, K rotated;
+        /// - `angles [positions, rotated]` holds in row `p` the `rotated / 2` cosines of position
+        ///   `p`, then its sines. Elements from `rotated` on stay as they are.
+        ///
+        /// Grid `(ceil((q_heads + 2 · kv_heads) / HEADS_PER_BLOCK), tokens)`, block `(THREADS)`.
+        /// No two tokens share a sequence and a position.
+        #[kernel(max_threads = THREADS)]
+        pub fn $name(
+            q_out: GlobalMut<$element>,
+            q: Global<f32>,
+            k: Global<f32>,
+            v: Global<f32>,
+            angles: Global<f32>,
+            positions: Global<u32>,
+            sequences: Global<u32>,
+            k_table: Global<u64>,
+            v_table: Global<u64>,
+            q_heads: u32,
+            kv_heads: u32,
+            dim: u32,
+            rotated: u32,
+            q_stride: u32,
+            kv_stride: u32,
+            table_stride: u32,
+        ) {
+            let heads = Heads { q: q_heads, kv: kv_heads, dim, rotated };
+            let head = thread::block_idx_x() * HEADS_PER_BLOCK + warp::warp_id();
+            if head >= heads.q + 2 * heads.kv {
+                return;
+            }
+            let token = thread::block_idx_y() as usize;
+            let position = positions.read(token);
+            let table = sequences.read(token) as usize * table_stride as usize;
+            let task = if head < heads.q {
+                let target = q_out.offset((token * heads.q as usize + head as usize) * dim as usize);
+                let source = q.offset(token * q_stride as usize + (head * dim) as usize);
+                Task { source, target, rotates: true }
+            } else {
+                let is_k = head < heads.q + heads.kv;
+                let kv_head = head - heads.q - if is_k { 0 } else { heads.kv };
+                let (rows, blocks) = if is_k { (k, k_table) } else { (v, v_table) };
+                let source = rows.offset(token * kv_stride as usize + (kv_head * dim) as usize);
+                let target = cache_row(blocks.offset(table), position, kv_head, dim);
+                Task { source, target, rotates: is_k }
+            };
+            let angles = angles.offset(position as usize * rotated as usize);
+            write_head::<$element>(&task, $pairs, heads, angles);
+        }
+    )*};
+}
+
+kernels! {
+    rope_halves_bf16, bf16, Pairs::Halves;
+    rope_halves_f16, f16, Pairs::Halves;
+    rope_neighbours_bf16, bf16, Pairs::Neighbours;
+    rope_neighbours_f16, f16, Pairs::Neighbours;
+}

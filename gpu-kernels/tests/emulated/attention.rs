@@ -1,0 +1,127 @@
+//! Prefill attention.
+
+use cuda_std::emulation::{Gpu, LaunchConfig};
+use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
+use gpu_kernels::prefill_attention as prefill;
+
+use crate::support::{Cache, Random, compare, dot, softmax, wide};
+
+type Attention<T> = fn(GlobalMut<T>, Global<T>, Global<u64>, Global<u64>, u32, u32, u32, u32, f32);
+
+/// Weights and outputs are rounded to 16 bits, eight of them significant in `bf16`.
+const LIMIT: f64 = 2e-5;
+
+/// `rows` new positions after `first` others; heads as `(query, kv, dim)`.
+fn check<T: Float16>(
+    (kernel, attention): (&Kernel, Attention<T>),
+    (rows, first): (usize, usize),
+    (q_heads, kv_heads, dim): (usize, usize, usize),
+) {
+    let length = first + rows;
+    let mut random = Random::new((rows * 1000 + first * 7 + dim) as u64);
+    let mut gpu = Gpu::new();
+    // Large queries make sharp softmaxes, where the running maximum matters.
+    let q: Vec<T> = random
+        .floats(rows * q_heads * dim)
+        .iter()
+        .map(|x| T::from_f32(x * 4.0))
+        .collect();
+    let k = Cache::<T>::random(&mut gpu, &mut random, &[length], kv_heads, dim);
+    let v = Cache::<T>::random(&mut gpu, &mut random, &[length], kv_heads, dim);
+    let out = gpu.allocate::<T>("out", rows * q_heads * dim);
+    let (target, q_buffer) = (out.global_mut(), gpu.upload("q", &q).global());
+    let (k_blocks, v_blocks) = (k.table.global(), v.table.global());
+    let scale = (dim as f32).sqrt().recip();
+    let grid = [(rows as u32).div_ceil(prefill::Q_ROWS), q_heads as u32, 1];
+    let config = LaunchConfig::new(grid, prefill::THREADS)
+        .dynamic_shared(prefill::shared_bytes(dim as u32))
+        .seed(rows as u64);
+    gpu.launch(kernel, config, move || {
+        let (rows, first) = (rows as u32, first as u32);
+        attention(
+            target,
+            q_buffer,
+            k_blocks,
+            v_blocks,
+            rows,
+            first,
+            q_heads as u32,
+            kv_heads as u32,
+            scale,
+        );
+    })
+    .unwrap();
+    let q = wide(&q);
+    let mut want = Vec::with_capacity(q.len());
+    for row in 0..rows {
+        for head in 0..q_heads {
+            let q = &q[(row * q_heads + head) * dim..][..dim];
+            let kv_head = head / (q_heads / kv_heads);
+            let scores: Vec<f64> = (0..=first + row)
+                .map(|p| dot(q, k.row(0, p, kv_head)) * f64::from(scale))
+                .collect();
+            let mut sum = vec![0.0; dim];
+            for (position, weight) in softmax(&scores).into_iter().enumerate() {
+                let row = v.row(0, position, kv_head);
+                sum.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, v)| *sum += weight * v);
+            }
+            want.extend(sum);
+        }
+    }
+    let what = format!("{} of {rows} rows after {first}", kernel.name);
+    compare(&what, &wide(&gpu.download(out)), &want, dim, LIMIT);
+}
+
+#[test]
+fn prefill_attends_causally() {
+    let kernel = (
+        &prefill::PREFILL_ATTENTION_64_BF16,
+        prefill::prefill_attention_64_bf16 as _,
+    );
+    for (rows, heads) in [
+        ((1, 0), (1, 1, 64)),
+        ((64, 0), (3, 1, 64)),
+        ((130, 0), (2, 2, 64)),
+        ((5, 70), (4, 2, 64)),
+    ] {
+        check::<bf16>(kernel, rows, heads);
+    }
+}
+
+#[test]
+fn prefill_attends_with_every_head_size() {
+    type Entry = (&'static Kernel, Attention<bf16>);
+    let kernels: [(usize, Entry); 3] = [
+        (
+            96,
+            (
+                &prefill::PREFILL_ATTENTION_96_BF16,
+                prefill::prefill_attention_96_bf16,
+            ),
+        ),
+        (
+            128,
+            (
+                &prefill::PREFILL_ATTENTION_128_BF16,
+                prefill::prefill_attention_128_bf16,
+            ),
+        ),
+        (
+            256,
+            (
+                &prefill::PREFILL_ATTENTION_256_BF16,
+                prefill::prefill_attention_256_bf16,
+            ),
+        ),
+    ];
+    for (dim, kernel) in kernels {
+        check(kernel, (67, 13), (2, 1, dim));
+    }
+    let kernel = (
+        &prefill::PREFILL_ATTENTION_64_F16,
+        prefill::prefill_attention_64_f16 as _,
+    );
+    check::<f16>(kernel, (33, 64), (8, 1, 64));
+}

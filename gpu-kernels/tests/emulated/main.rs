@@ -1,0 +1,13 @@
+//! Every kernel, run by the emulation and compared with plain arithmetic in 64 bits.
+//!
+//! Inputs come from fixed seeds. Outputs start unwritten, which reads as NaN, and every buffer has
+//! exactly the size that the kernel documents, so that a stray access is a finding.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+
+mod attention;
+mod decode;
+mod products;
+mod rows;
+mod select;
+mod support;

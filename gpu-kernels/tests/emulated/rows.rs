@@ -1,0 +1,350 @@
+//! Kernels that treat each row or element by itself.
+
+use cuda_std::emulation::{FindingKind, Gpu, LaunchConfig};
+use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
+use gpu_kernels::{embedding, rmsnorm, rope, sampling, swiglu};
+
+use crate::support::{Cache, Random, compare, wide, wide_f32};
+
+/// The squared error that one rounding to a 16-bit type may leave.
+const ROUNDED: f64 = 1e-5;
+
+/// The squared error of 32-bit arithmetic.
+const FLOAT: f64 = 1e-12;
+
+#[test]
+fn embedding_copies_rows() {
+    let mut random = Random::new(1);
+    for (rows, width) in [(1, 8), (7, 576), (3, 1032)] {
+        let mut gpu = Gpu::new();
+        let table: Vec<bf16> = random.halves(11 * width);
+        let ids: Vec<u32> = (0..rows).map(|_| random.below(11)).collect();
+        let out = gpu.allocate::<f32>("out", rows * width);
+        let (target, source) = (out.global_mut(), gpu.upload("table", &table).global());
+        let id_buffer = gpu.upload("ids", &ids).global();
+        let config = LaunchConfig::new([rows as u32, 1, 1], embedding::THREADS);
+        gpu.launch(&embedding::EMBED_BF16, config, move || {
+            embedding::embed_bf16(target, source, id_buffer, width as u32);
+        })
+        .unwrap();
+        let want: Vec<f32> = ids
+            .iter()
+            .flat_map(|&id| {
+                table[id as usize * width..][..width]
+                    .iter()
+                    .map(|x| x.to_f32())
+            })
+            .collect();
+        assert_eq!(gpu.download(out), want);
+    }
+}
+
+#[test]
+fn an_id_past_the_vocabulary_is_found() {
+    let mut gpu = Gpu::new();
+    let target = gpu.allocate::<f32>("out", 8).global_mut();
+    let table = gpu.upload("table", &[f16::default(); 8]).global();
+    let ids = gpu.upload("ids", &[1u32]).global();
+    let config = LaunchConfig::new([1, 1, 1], embedding::THREADS);
+    let findings = gpu
+        .launch(&embedding::EMBED_F16, config, move || {
+            embedding::embed_f16(target, table, ids, 8)
+        })
+        .unwrap_err();
+    assert!(findings.contains(FindingKind::OutOfBounds));
+}
+
+type RmsNorm<T> = fn(GlobalMut<T>, Global<f32>, Global<f32>, u32, f32);
+type AddRmsNorm<T> = fn(GlobalMut<T>, GlobalMut<f32>, Global<f32>, Global<f32>, u32, f32);
+
+fn normalised(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
+    let width = weight.len();
+    let row = |row: &[f64]| {
+        let scale = (row.iter().map(|x| x * x).sum::<f64>() / width as f64 + eps)
+            .sqrt()
+            .recip();
+        row.iter()
+            .zip(weight)
+            .map(|(x, w)| x * scale * w)
+            .collect::<Vec<_>>()
+    };
+    x.chunks(width).flat_map(row).collect()
+}
+
+fn check_rmsnorm<T: Float16>(
+    seed: u64,
+    (kernel, plain): (&Kernel, RmsNorm<T>),
+    (add_kernel, add): (&Kernel, AddRmsNorm<T>),
+) {
+    let mut random = Random::new(seed);
+    for (rows, width, eps) in [(1, 8, 1e-5f32), (5, 576, 1e-6), (2, 4104, 1e-5)] {
+        let mut gpu = Gpu::new();
+        let (x, delta) = (random.floats(rows * width), random.floats(rows * width));
+        let weight = random.floats(width);
+        let config = LaunchConfig::new([rows as u32, 1, 1], rmsnorm::THREADS);
+        let out = gpu.allocate::<T>("out", rows * width);
+        let (target, source) = (out.global_mut(), gpu.upload("x", &x).global());
+        let weights = gpu.upload("weight", &weight).global();
+        gpu.launch(kernel, config, move || {
+            plain(target, source, weights, width as u32, eps)
+        })
+        .unwrap();
+        let want = normalised(&wide_f32(&x), &wide_f32(&weight), f64::from(eps));
+        compare("rmsnorm", &wide(&gpu.download(out)), &want, width, ROUNDED);
+
+        let residual = gpu.upload("residual", &x);
+        let (stream, delta_buffer) = (residual.global_mut(), gpu.upload("delta", &delta).global());
+        gpu.launch(add_kernel, config, move || {
+            add(target, stream, delta_buffer, weights, width as u32, eps);
+        })
+        .unwrap();
+        let sum: Vec<f32> = x.iter().zip(&delta).map(|(x, d)| x + d).collect();
+        assert_eq!(gpu.download(residual), sum);
+        let want = normalised(&wide_f32(&sum), &wide_f32(&weight), f64::from(eps));
+        compare(
+            "add_rmsnorm",
+            &wide(&gpu.download(out)),
+            &want,
+            width,
+            ROUNDED,
+        );
+    }
+}
+
+#[test]
+fn rmsnorm_normalises_rows() {
+    check_rmsnorm(
+        2,
+        (&rmsnorm::RMSNORM_BF16, rmsnorm::rmsnorm_bf16),
+        (&rmsnorm::ADD_RMSNORM_BF16, rmsnorm::add_rmsnorm_bf16),
+    );
+    check_rmsnorm(
+        3,
+        (&rmsnorm::RMSNORM_F16, rmsnorm::rmsnorm_f16),
+        (&rmsnorm::ADD_RMSNORM_F16, rmsnorm::add_rmsnorm_f16),
+    );
+}
+
+#[test]
+fn rmsnorm_keeps_nan_in_its_row() {
+    let mut gpu = Gpu::new();
+    let mut x = Random::new(4).floats(2 * 16);
+    x[3] = f32::NAN;
+    let out = gpu.allocate::<bf16>("out", 2 * 16);
+    let (target, source) = (out.global_mut(), gpu.upload("x", &x).global());
+    let weights = gpu.upload("weight", &[1.0f32; 16]).global();
+    gpu.launch(
+        &rmsnorm::RMSNORM_BF16,
+        LaunchConfig::new([2, 1, 1], rmsnorm::THREADS),
+        move || {
+            rmsnorm::rmsnorm_bf16(target, source, weights, 16, 1e-5);
+        },
+    )
+    .unwrap();
+    let want = normalised(&wide_f32(&x), &[1.0; 16], 1e-5);
+    compare("rmsnorm", &wide(&gpu.download(out)), &want, 16, ROUNDED);
+}
+
+#[test]
+fn swiglu_gates() {
+    let mut random = Random::new(5);
+    for (rows, width) in [(1, 8), (3, 1536), (2, 1544)] {
+        let mut gpu = Gpu::new();
+        // Both halves in one matrix, with values that saturate the gate.
+        let both: Vec<f32> = random
+            .floats(rows * 2 * width)
+            .iter()
+            .map(|x| x * 30.0)
+            .collect();
+        let buffer = gpu.upload("gate and up", &both).global();
+        let out = gpu.allocate::<bf16>("out", rows * width);
+        let target = out.global_mut();
+        let blocks = (width as u32 / 4).div_ceil(swiglu::THREADS);
+        let config = LaunchConfig::new([blocks, rows as u32, 1], swiglu::THREADS);
+        gpu.launch(&swiglu::SWIGLU_BF16, config, move || {
+            let up = buffer.offset(width);
+            swiglu::swiglu_bf16(target, buffer, up, width as u32, 2 * width as u32);
+        })
+        .unwrap();
+        let want: Vec<f64> = wide_f32(&both)
+            .chunks(2 * width)
+            .flat_map(|row| {
+                let (gate, up) = row.split_at(width);
+                let gated = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u);
+                gated.collect::<Vec<_>>()
+            })
+            .collect();
+        compare("swiglu", &wide(&gpu.download(out)), &want, width, ROUNDED);
+    }
+}
+
+#[test]
+fn softmax_sums_to_one() {
+    let mut random = Random::new(6);
+    for (rows, width, scale) in [(1, 1, 1.0f32), (3, 1000, 0.5), (2, 5001, 2.0)] {
+        let mut gpu = Gpu::new();
+        let mut logits: Vec<f32> = random
+            .floats(rows * width)
+            .iter()
+            .map(|x| x * 20.0)
+            .collect();
+        if width > 1 {
+            logits[width / 2] = f32::NEG_INFINITY;
+        }
+        let out = gpu.allocate::<f32>("out", rows * width);
+        let (target, source) = (out.global_mut(), gpu.upload("logits", &logits).global());
+        let config = LaunchConfig::new([rows as u32, 1, 1], sampling::THREADS);
+        gpu.launch(&sampling::SOFTMAX, config, move || {
+            sampling::softmax(target, source, width as u32, scale);
+        })
+        .unwrap();
+        let want: Vec<f64> = wide_f32(&logits)
+            .chunks(width)
+            .flat_map(|row| {
+                let scaled: Vec<f64> = row.iter().map(|x| x * f64::from(scale)).collect();
+                crate::support::softmax(&scaled)
+            })
+            .collect();
+        compare(
+            "softmax",
+            &wide_f32(&gpu.download(out)),
+            &want,
+            width,
+            1e-10,
+        );
+    }
+}
+
+#[test]
+fn argmax_takes_the_first_largest() {
+    let mut random = Random::new(7);
+    let width = 3001;
+    let mut logits = random.floats(4 * width);
+    for (index, value) in [(17, 2.0), (1700, 2.0), (5, f32::NAN)] {
+        logits[index] = value;
+    }
+    logits[width + width - 1] = 3.0;
+    logits[2 * width..3 * width].fill(f32::NAN);
+    logits[3 * width..].fill(f32::NEG_INFINITY);
+    let mut gpu = Gpu::new();
+    let out = gpu.allocate::<u32>("out", 4);
+    let (target, source) = (out.global_mut(), gpu.upload("logits", &logits).global());
+    gpu.launch(
+        &sampling::ARGMAX,
+        LaunchConfig::new([4, 1, 1], sampling::THREADS),
+        move || {
+            sampling::argmax(target, source, width as u32);
+        },
+    )
+    .unwrap();
+    assert_eq!(gpu.download(out), [17, width as u32 - 1, 0, 0]);
+}
+
+/// Heads of two sequences: queries, then K and V at positions that cross a block.
+fn check_rope(kernel: &Kernel, neighbours: bool, (dim, rotated): (usize, usize), seed: u64) {
+    let mut random = Random::new(seed);
+    let (q_heads, kv_heads, positions, sequences) = (3, 1, [3u32, 63, 64], [1u32, 0, 0]);
+    let (tokens, width) = (positions.len(), (q_heads + 2 * kv_heads) * dim);
+    let mut gpu = Gpu::new();
+    let qkv = random.floats(tokens * width);
+    let angles = random.floats(65 * rotated);
+    let k_cache = Cache::<bf16>::unwritten(&mut gpu, &[65, 4], kv_heads, dim);
+    let v_cache = Cache::<bf16>::unwritten(&mut gpu, &[65, 4], kv_heads, dim);
+    let q_out = gpu.allocate::<bf16>("q_out", tokens * q_heads * dim);
+    let q = gpu.upload("qkv", &qkv).global();
+    let (k, v) = (
+        q.offset(q_heads * dim),
+        q.offset((q_heads + kv_heads) * dim),
+    );
+    let angle_buffer = gpu.upload("angles", &angles).global();
+    let position_buffer = gpu.upload("positions", &positions).global();
+    let sequence_buffer = gpu.upload("sequences", &sequences).global();
+    let (k_table, v_table) = (k_cache.table.global(), v_cache.table.global());
+    let blocks = (q_heads + 2 * kv_heads).div_ceil(rope::HEADS_PER_BLOCK as usize);
+    let config = LaunchConfig::new([blocks as u32, tokens as u32, 1], rope::THREADS);
+    let rotate = if neighbours {
+        rope::rope_neighbours_bf16
+    } else {
+        rope::rope_halves_bf16
+    };
+    let target = q_out.global_mut();
+    gpu.launch(kernel, config, move || {
+        rotate(
+            target,
+            q,
+            k,
+            v,
+            angle_buffer,
+            position_buffer,
+            sequence_buffer,
+            k_table,
+            v_table,
+            q_heads as u32,
+            kv_heads as u32,
+            dim as u32,
+            rotated as u32,
+            width as u32,
+            width as u32,
+            k_cache.table_stride as u32,
+        );
+    })
+    .unwrap();
+    let q_got = wide(&gpu.download(q_out));
+    for token in 0..tokens {
+        let (position, sequence) = (positions[token] as usize, sequences[token] as usize);
+        let angles = &angles[position * rotated..][..rotated];
+        for head in 0..q_heads + 2 * kv_heads {
+            let x = &qkv[token * width + head * dim..][..dim];
+            let is_v = head == q_heads + 1;
+            let want = if is_v {
+                wide_f32(x)
+            } else {
+                rotate_head(x, angles, neighbours)
+            };
+            let got = if head < q_heads {
+                q_got[(token * q_heads + head) * dim..][..dim].to_vec()
+            } else {
+                let cache = if is_v {
+                    &v_cache.blocks
+                } else {
+                    &k_cache.blocks
+                };
+                let block = wide(&gpu.download(cache[sequence][position / 64]));
+                block[position % 64 * dim..][..dim].to_vec()
+            };
+            compare("rope", &got, &want, dim, ROUNDED);
+        }
+    }
+}
+
+fn rotate_head(x: &[f32], angles: &[f32], neighbours: bool) -> Vec<f64> {
+    let (x, angles) = (wide_f32(x), wide_f32(angles));
+    let half = angles.len() / 2;
+    let mut y = x.clone();
+    for pair in 0..half {
+        let (i, j) = if neighbours {
+            (2 * pair, 2 * pair + 1)
+        } else {
+            (pair, pair + half)
+        };
+        let (cos, sin) = (angles[pair], angles[half + pair]);
+        y[i] = x[i] * cos - x[j] * sin;
+        y[j] = x[j] * cos + x[i] * sin;
+    }
+    y
+}
+
+#[test]
+fn rope_rotates_and_fills_the_cache() {
+    for (seed, shape) in [(8, (64, 64)), (9, (96, 40)), (10, (256, 256))] {
+        check_rope(&rope::ROPE_HALVES_BF16, false, shape, seed);
+        check_rope(&rope::ROPE_NEIGHBOURS_BF16, true, shape, seed);
+    }
+}
+
+#[test]
+fn rounding_is_all_that_the_sixteen_bit_types_add() {
+    let exact = [0.5f64, -1.25, 3.0];
+    let halves = exact.map(|x| f16::from_f32(x as f32));
+    compare("halves", &wide(&halves), &exact, 3, FLOAT);
+}

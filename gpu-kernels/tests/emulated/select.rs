@@ -1,0 +1,188 @@
+//! Selection of rows.
+
+use cuda_std::emulation::{Gpu, LaunchConfig};
+use gpu_kernels::select_rows as select;
+
+use crate::support::{Random, softmax, wide_f32};
+
+/// How many rows of each kind, and how many query heads share them.
+#[derive(Clone, Copy)]
+struct Plan {
+    sinks: usize,
+    top: usize,
+    window: usize,
+    group: usize,
+}
+
+/// What the kernel gave for one sequence and KV head.
+struct Selected {
+    rows: Vec<u32>,
+    stats: Vec<f32>,
+}
+
+/// Selects from scores `[group][length]`, whose softmax comes in `splits` parts.
+fn run(scores: &[Vec<f32>], plan: Plan, splits: usize) -> Selected {
+    let length = scores[0].len();
+    let stride = length.next_multiple_of(2) + 2;
+    let mut gpu = Gpu::new();
+    let mut padded = vec![f32::NAN; plan.group * stride];
+    let mut partials = Vec::new();
+    for (row, scores) in padded.chunks_mut(stride).zip(scores) {
+        row[..length].copy_from_slice(scores);
+        for split in 0..splits {
+            let part = &scores[(length * split / splits)..(length * (split + 1) / splits)];
+            let max = part.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            partials.push(max);
+            partials.push(part.iter().map(|s| (s - max).exp()).sum());
+        }
+    }
+    let room = plan.sinks + plan.top + plan.window;
+    let rows = gpu.allocate::<u32>("rows", room);
+    let counts = gpu.allocate::<u32>("counts", 1);
+    let stats = gpu.allocate::<f32>("stats", 2 * plan.group);
+    let mass = gpu.allocate::<f32>("mass", stride).global_mut();
+    let scores = gpu.upload("scores", &padded).global();
+    let partials = gpu.upload("partials", &partials).global();
+    let lengths = gpu.upload("lengths", &[length as u32]).global();
+    let (r, c, s) = (rows.global_mut(), counts.global_mut(), stats.global_mut());
+    let config = LaunchConfig::new([1, 1, 1], select::THREADS).seed(length as u64);
+    gpu.launch(&select::SELECT_ROWS, config, move || {
+        select::select_rows(
+            r,
+            c,
+            s,
+            mass,
+            scores,
+            partials,
+            lengths,
+            plan.group as u32,
+            stride as u32,
+            room as u32,
+            splits as u32,
+            plan.sinks as u32,
+            plan.top as u32,
+            plan.window as u32,
+        );
+    })
+    .unwrap();
+    let count = gpu.download(counts)[0] as usize;
+    Selected {
+        rows: gpu.download(rows)[..count].to_vec(),
+        stats: gpu.download(stats),
+    }
+}
+
+/// The rows that should be selected where no two masses between sinks and window are close.
+fn expected(scores: &[Vec<f32>], plan: Plan) -> Vec<u32> {
+    let length = scores[0].len();
+    let probabilities: Vec<Vec<f64>> = scores.iter().map(|row| softmax(&wide_f32(row))).collect();
+    let first = plan.sinks.min(length);
+    let end = length.saturating_sub(plan.window).max(first);
+    let mut middle: Vec<usize> = (first..end).collect();
+    let mass = |i: usize| probabilities.iter().map(|row| row[i]).sum::<f64>();
+    middle.sort_by(|&i, &j| mass(j).total_cmp(&mass(i)).then(i.cmp(&j)));
+    middle.truncate(plan.top);
+    let mut rows: Vec<usize> = (0..first).chain(middle).chain(end..length).collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|i| i as u32).collect()
+}
+
+#[test]
+fn the_heaviest_rows_are_selected() {
+    let mut random = Random::new(20);
+    for (length, plan, splits) in [
+        (
+            1,
+            Plan {
+                sinks: 4,
+                top: 8,
+                window: 64,
+                group: 1,
+            },
+            1,
+        ),
+        (
+            66,
+            Plan {
+                sinks: 4,
+                top: 8,
+                window: 64,
+                group: 3,
+            },
+            1,
+        ),
+        (
+            77,
+            Plan {
+                sinks: 4,
+                top: 9,
+                window: 64,
+                group: 2,
+            },
+            1,
+        ),
+        (
+            300,
+            Plan {
+                sinks: 4,
+                top: 16,
+                window: 64,
+                group: 8,
+            },
+            2,
+        ),
+        (
+            2500,
+            Plan {
+                sinks: 0,
+                top: 128,
+                window: 1,
+                group: 4,
+            },
+            10,
+        ),
+        (
+            2049,
+            Plan {
+                sinks: 1,
+                top: 1,
+                window: 0,
+                group: 1,
+            },
+            70,
+        ),
+    ] {
+        let scores: Vec<Vec<f32>> = (0..plan.group)
+            .map(|_| random.floats(length).iter().map(|x| x * 8.0).collect())
+            .collect();
+        let selected = run(&scores, plan, splits);
+        assert_eq!(selected.rows, expected(&scores, plan), "length {length}");
+        for (row, stats) in scores.iter().zip(selected.stats.chunks(2)) {
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = row.iter().map(|s| f64::from(s - max).exp()).sum();
+            assert_eq!(stats[0], max);
+            assert!(
+                (f64::from(stats[1]) / sum - 1.0).abs() < 1e-5,
+                "{} {sum}",
+                stats[1]
+            );
+        }
+    }
+}
+
+#[test]
+fn of_equal_rows_the_first_are_selected() {
+    let plan = Plan {
+        sinks: 2,
+        top: 5,
+        window: 3,
+        group: 1,
+    };
+    let mut scores = vec![vec![0.0f32; 1500]];
+    let rows = run(&scores, plan, 1).rows;
+    assert_eq!(rows, [0, 1, 2, 3, 4, 5, 6, 1497, 1498, 1499]);
+    scores[0][1200] = 1.0;
+    scores[0][1100] = 2.0;
+    let rows = run(&scores, plan, 1).rows;
+    assert_eq!(rows, [0, 1, 2, 3, 4, 1100, 1200, 1497, 1498, 1499]);
+}
