@@ -2,8 +2,8 @@
 
 MODEL := cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 
-# What `make demo` completes: make demo PROMPT='Once upon a time'
-PROMPT ?= The capital of France is
+# What `make demo` completes: make demo PROMPT='The sea was calm, but'
+PROMPT ?= Once upon a time, there was a
 export PROMPT
 
 .PHONY: help setup model texts demo test lint bench-llama
