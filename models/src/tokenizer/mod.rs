@@ -24,6 +24,10 @@ use crate::{Error, Result};
 pub use stream::TextStream;
 use vocabulary::Vocabulary;
 
+/// The longest run of blanks in a text. The regex engine gives up silently on
+/// runs of a million, and would leave the rest of the text uncut.
+const MAX_BLANKS: usize = 500_000;
+
 /// A checkpoint's tokenizer. Clones share one copy and may be used by several threads.
 #[derive(Clone)]
 pub struct Tokenizer(Arc<Parts>);
@@ -85,8 +89,13 @@ impl Tokenizer {
     /// in the reference implementations.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the encoder fails.
+    /// [`Error::Tokenizer`] if the encoder fails, or for 500,000 bytes of blanks in a row.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let blanks = text.split(|c: char| !c.is_whitespace()).map(str::len).max();
+        if let Some(n) = blanks.filter(|n| *n > MAX_BLANKS) {
+            let message = format!("{n} bytes of blanks in a row, more than {MAX_BLANKS}");
+            return Err(Error::Tokenizer(message));
+        }
         let encoding = self.0.encoder.encode_fast(text, false);
         let encoding = encoding.map_err(|e| Error::Tokenizer(e.to_string()))?;
         let ids = encoding.get_ids();

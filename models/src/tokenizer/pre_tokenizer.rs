@@ -110,3 +110,62 @@ impl Scheme {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::normalizer::NormalizedString;
+    use tokenizers::{
+        Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _,
+    };
+
+    use super::super::vocabulary::{Spelling, spelt_bytes};
+    use super::*;
+
+    fn cut(name: &str, text: &str) -> Vec<String> {
+        let pre = by_name(name).unwrap().unwrap();
+        let mut text = NormalizedString::from(text);
+        if let Some(normalizer) = &pre.normalizer {
+            normalizer.normalize(&mut text).unwrap();
+        }
+        let mut pieces = PreTokenizedString::from(text);
+        pre.splitter.pre_tokenize(&mut pieces).unwrap();
+        let pieces = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+        let bytes = pieces
+            .iter()
+            .map(|(piece, _, _)| spelt_bytes(piece, Spelling::ByteLevel));
+        bytes
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .filter(|piece| !piece.is_empty())
+            .collect()
+    }
+
+    /// Against the same patterns in another regex engine.
+    #[test]
+    fn texts_are_cut_as_the_patterns_say() {
+        let golden = include_str!("../../tests/data/tokenizer/splits.json");
+        let golden: Vec<(String, String, Vec<String>)> = serde_json::from_str(golden).unwrap();
+        for (name, text, expected) in &golden {
+            assert_eq!(&cut(name, text), expected, "{name}: {text:?}");
+        }
+        assert!(golden.len() > 200);
+    }
+
+    /// A regex engine that gave up on the run would leave the text uncut.
+    #[test]
+    fn long_runs_of_blanks_are_cut() {
+        let blanks = " ".repeat(super::super::MAX_BLANKS);
+        for (name, _) in NAMES {
+            let pieces = cut(name, &format!("{blanks}x{blanks}\n{blanks}"));
+            assert_eq!(pieces[0].len(), blanks.len() - 1, "{name}");
+            assert_eq!(pieces[1], " x", "{name}");
+        }
+    }
+
+    #[test]
+    fn every_name_builds() {
+        for (name, _) in NAMES {
+            assert!(by_name(name).unwrap().is_ok(), "{name}");
+        }
+        assert!(by_name("alien").is_none());
+    }
+}
