@@ -1,6 +1,6 @@
 //! Tensors as they lie in a mapped file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -13,6 +13,7 @@ use crate::{DType, Error, Result};
 /// layout of `torch.nn.Linear.weight`); a vector is one row.
 #[derive(Clone, Debug)]
 pub struct Tensor {
+    label: Arc<(PathBuf, String)>,
     map: Arc<Mmap>,
     start: usize,
     dtype: DType,
@@ -49,6 +50,7 @@ impl Tensor {
             .and_then(|bytes| bytes.checked_add(start));
         match end {
             Some(end) if end <= map.len() => Ok(Self {
+                label: Arc::new((path.to_owned(), name.to_owned())),
                 map,
                 start,
                 dtype,
@@ -64,6 +66,16 @@ impl Tensor {
                 ),
             )),
         }
+    }
+
+    /// Name in its file.
+    pub fn name(&self) -> &str {
+        &self.label.1
+    }
+
+    /// An [`Error::Invalid`] that names this tensor and its file.
+    pub fn error(&self, message: impl std::fmt::Display) -> Error {
+        Error::invalid(&self.label.0, format!("tensor {}: {message}", self.label.1))
     }
 
     /// Element type.

@@ -2,48 +2,113 @@
 
 use crate::Tensor;
 
-/// `y = x Wᵀ + b`.
+/// `y = x Wᵀ + b`, with matrices of type `M` and vectors of type `V`.
 #[derive(Clone, Debug)]
-pub struct Linear<T = Tensor> {
+pub struct Linear<M = Tensor, V = Tensor> {
     /// `[out, in]`.
-    pub weight: T,
+    pub weight: M,
     /// `[out]`, where the architecture has one.
-    pub bias: Option<T>,
+    pub bias: Option<V>,
 }
 
 /// One pre-norm transformer block. Rows of `q` and `k` are in the order that
 /// the model's [`crate::config::RopeStyle`] rotates.
 #[derive(Clone, Debug)]
-pub struct LayerWeights<T = Tensor> {
+pub struct LayerWeights<M = Tensor, V = Tensor> {
     /// `[hidden]`, before attention.
-    pub attn_norm: T,
+    pub attn_norm: V,
     /// `[n_heads * head_dim, hidden]`.
-    pub q: Linear<T>,
+    pub q: Linear<M, V>,
     /// `[n_kv_heads * head_dim, hidden]`.
-    pub k: Linear<T>,
+    pub k: Linear<M, V>,
     /// `[n_kv_heads * head_dim, hidden]`.
-    pub v: Linear<T>,
+    pub v: Linear<M, V>,
     /// `[hidden, n_heads * head_dim]`.
-    pub o: Linear<T>,
+    pub o: Linear<M, V>,
     /// `[hidden]`, before the MLP.
-    pub mlp_norm: T,
+    pub mlp_norm: V,
     /// `[intermediate, hidden]`.
-    pub gate: Linear<T>,
+    pub gate: Linear<M, V>,
     /// `[intermediate, hidden]`.
-    pub up: Linear<T>,
+    pub up: Linear<M, V>,
     /// `[hidden, intermediate]`.
-    pub down: Linear<T>,
+    pub down: Linear<M, V>,
 }
 
 /// All weights of a model.
 #[derive(Clone, Debug)]
-pub struct ModelWeights<T = Tensor> {
+pub struct ModelWeights<M = Tensor, V = Tensor> {
     /// `[vocab, hidden]`.
-    pub embedding: T,
+    pub embedding: M,
     /// In order of execution.
-    pub layers: Vec<LayerWeights<T>>,
+    pub layers: Vec<LayerWeights<M, V>>,
     /// `[hidden]`, before the logits.
-    pub final_norm: T,
+    pub final_norm: V,
     /// `[vocab, hidden]`; `None` where logits use the embedding.
-    pub lm_head: Option<T>,
+    pub lm_head: Option<M>,
+}
+
+/// Moves tensors to where they are computed with.
+pub trait Upload {
+    /// A matrix there.
+    type Matrix;
+    /// A vector there.
+    type Vector;
+    /// Why it failed.
+    type Error;
+
+    /// Takes a matrix.
+    fn matrix(&mut self, tensor: &Tensor) -> Result<Self::Matrix, Self::Error>;
+    /// Takes a bias or norm.
+    fn vector(&mut self, tensor: &Tensor) -> Result<Self::Vector, Self::Error>;
+}
+
+impl Linear {
+    fn upload<U: Upload>(&self, to: &mut U) -> Result<Linear<U::Matrix, U::Vector>, U::Error> {
+        Ok(Linear {
+            weight: to.matrix(&self.weight)?,
+            bias: self.bias.as_ref().map(|b| to.vector(b)).transpose()?,
+        })
+    }
+}
+
+impl LayerWeights {
+    fn upload<U: Upload>(
+        &self,
+        to: &mut U,
+    ) -> Result<LayerWeights<U::Matrix, U::Vector>, U::Error> {
+        Ok(LayerWeights {
+            attn_norm: to.vector(&self.attn_norm)?,
+            q: self.q.upload(to)?,
+            k: self.k.upload(to)?,
+            v: self.v.upload(to)?,
+            o: self.o.upload(to)?,
+            mlp_norm: to.vector(&self.mlp_norm)?,
+            gate: self.gate.upload(to)?,
+            up: self.up.upload(to)?,
+            down: self.down.upload(to)?,
+        })
+    }
+}
+
+impl ModelWeights {
+    /// The same weights where `to` puts them, in order of execution.
+    ///
+    /// # Errors
+    /// The first error of `to`.
+    pub fn upload<U: Upload>(
+        &self,
+        to: &mut U,
+    ) -> Result<ModelWeights<U::Matrix, U::Vector>, U::Error> {
+        Ok(ModelWeights {
+            embedding: to.matrix(&self.embedding)?,
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| layer.upload(to))
+                .collect::<Result<_, _>>()?,
+            final_norm: to.vector(&self.final_norm)?,
+            lm_head: self.lm_head.as_ref().map(|w| to.matrix(w)).transpose()?,
+        })
+    }
 }

@@ -1,0 +1,155 @@
+//! The contract between the engine and the memory it computes in.
+
+pub mod cpu;
+
+use std::ops::Range;
+
+use kcache_models::Tensor;
+use kcache_models::config::ModelConfig;
+use kcache_models::weights::Linear;
+
+use crate::Result;
+use crate::cache::{KvCounters, KvPolicy};
+
+/// Tensor operations of a decoder, and the memory that they work in.
+///
+/// Activations are matrices whose rows are tokens. Shapes are the engine's
+/// duty: it derives all of them from one checked [`ModelConfig`]. An error
+/// leaves outputs unspecified and inputs as they were.
+pub trait Backend: Send + Sync + 'static {
+    /// A weight matrix `[out, in]`.
+    type Matrix: Send + Sync;
+    /// A norm's weight or a bias.
+    type Vector: Send + Sync;
+    /// `[tokens, width]`.
+    type Activation: Send + Sync;
+    /// Cosines and sines of a model's rotary embedding.
+    type Rope: Send + Sync;
+    /// K and V of one sequence, in all layers.
+    type KvCache: SequenceCache;
+
+    /// What a user calls this backend, with the device it runs on.
+    fn name(&self) -> String;
+
+    /// Runs `work`, which may call the other methods, with the backend's
+    /// threads or device context current.
+    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
+
+    /// Brings a matrix to where it is computed with.
+    fn matrix(&self, tensor: &Tensor) -> Result<Self::Matrix>;
+    /// Brings a vector to where it is computed with.
+    fn vector(&self, tensor: &Tensor) -> Result<Self::Vector>;
+    /// Prepares the rotary embedding of `config`.
+    fn rope(&self, config: &ModelConfig) -> Result<Self::Rope>;
+    /// An activation of `width` columns and no rows yet.
+    fn activation(&self, width: usize) -> Result<Self::Activation>;
+    /// Makes room for `rows` rows; their content is unspecified.
+    fn resize(&self, x: &mut Self::Activation, rows: usize) -> Result<()>;
+    /// An empty cache.
+    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<Self::KvCache>;
+
+    /// `out[i] = table[ids[i]]`.
+    fn embed(&self, table: &Self::Matrix, ids: &[u32], out: &mut Self::Activation) -> Result<()>;
+
+    /// `out = x / sqrt(mean(x²) + eps) * weight`, row by row.
+    fn rms_norm(
+        &self,
+        x: &Self::Activation,
+        weight: &Self::Vector,
+        eps: f32,
+        out: &mut Self::Activation,
+    ) -> Result<()>;
+
+    /// `out = x Wᵀ + b` for each of `projections`, in one go.
+    fn linear(
+        &self,
+        x: &Self::Activation,
+        projections: &mut [Projection<'_, Self>],
+    ) -> Result<()>;
+
+    /// Rotates every head of row `i` of `x` to position `positions[i]`.
+    fn rotate(
+        &self,
+        rope: &Self::Rope,
+        positions: &[usize],
+        x: &mut Self::Activation,
+    ) -> Result<()>;
+
+    /// Appends rows `rows` of `k` and `v` to `layer` of `cache`.
+    fn append(
+        &self,
+        cache: &mut Self::KvCache,
+        layer: usize,
+        k: &Self::Activation,
+        v: &Self::Activation,
+        rows: Range<usize>,
+    ) -> Result<()>;
+
+    /// Dense causal attention of the newest `q.rows` positions of `cache`,
+    /// whose K and V have been appended, over all positions.
+    fn prefill_attention(
+        &self,
+        cache: &Self::KvCache,
+        layer: usize,
+        q: &Self::Activation,
+        out: &mut Self::Activation,
+    ) -> Result<()>;
+
+    /// Attention of row `i` of `q`, the newest position of `caches[i]`, over
+    /// that cache by its policy.
+    fn decode_attention(
+        &self,
+        caches: &mut [&mut Self::KvCache],
+        layer: usize,
+        q: &Self::Activation,
+        out: &mut Self::Activation,
+    ) -> Result<()>;
+
+    /// `gate = silu(gate) * up`.
+    fn swiglu(&self, gate: &mut Self::Activation, up: &Self::Activation) -> Result<()>;
+
+    /// `x += y`.
+    fn add(&self, x: &mut Self::Activation, y: &Self::Activation) -> Result<()>;
+
+    /// `out = x[rows]`.
+    fn copy_rows(
+        &self,
+        x: &Self::Activation,
+        rows: Range<usize>,
+        out: &mut Self::Activation,
+    ) -> Result<()>;
+
+    /// Waits for all work on `x` and brings it to the host, row-major.
+    fn read(&self, x: &Self::Activation) -> Result<Vec<f32>>;
+}
+
+/// One product of activations and weights, and where it goes.
+pub struct Projection<'a, B: Backend + ?Sized> {
+    /// `[out, in]`.
+    pub weight: &'a B::Matrix,
+    /// `[out]`.
+    pub bias: Option<&'a B::Vector>,
+    /// `[tokens, out]`.
+    pub out: &'a mut B::Activation,
+}
+
+impl<'a, B: Backend + ?Sized> Projection<'a, B> {
+    /// `linear`, written to `out`.
+    pub fn new(linear: &'a Linear<B::Matrix, B::Vector>, out: &'a mut B::Activation) -> Self {
+        Self {
+            weight: &linear.weight,
+            bias: linear.bias.as_ref(),
+            out,
+        }
+    }
+}
+
+/// What the engine asks of a cache without computing.
+pub trait SequenceCache: Send {
+    /// Forgets all positions from `len` on, also those of an unfinished step.
+    fn truncate(&mut self, len: usize);
+    /// Counts since the cache was made.
+    fn counters(&self) -> KvCounters;
+    /// Bytes of K, of V, and of hot rows held.
+    fn bytes(&self) -> [usize; 3];
+}

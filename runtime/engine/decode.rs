@@ -1,0 +1,83 @@
+//! One decode step: one new token for each sequence of a batch.
+
+use super::layer::{LogitRows, Workspace};
+use super::{Context, Model, Sequence};
+use crate::backend::{Backend, SequenceCache};
+use crate::{Error, Result};
+
+/// A sequence and the token that comes next in it.
+pub struct Step<'a, B: Backend> {
+    /// Where the token goes.
+    pub sequence: &'a mut Sequence<B>,
+    /// The token.
+    pub token: u32,
+}
+
+impl<B: Backend> Context<B> {
+    /// Appends one token to each sequence and returns the logits that follow,
+    /// `[steps.len(), vocab]`, row-major.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] if a sequence has no room, and
+    /// [`Error::InvalidArgument`] for a token outside the vocabulary, both before
+    /// any work; [`Error::OutOfMemory`]. After an error every sequence is as it
+    /// was before the call.
+    pub fn decode(&mut self, steps: &mut [Step<'_, B>]) -> Result<Vec<f32>> {
+        for step in steps.iter() {
+            self.model.check_tokens(&[step.token])?;
+            step.sequence.check_room(1)?;
+        }
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (model, work) = (&self.model, &mut self.work);
+        let logits = model.backend.scope(|| model.decode_pass(work, steps));
+        for Step { sequence, token } in steps {
+            match logits {
+                Ok(_) => sequence.tokens.push(*token),
+                Err(_) => sequence.kv.truncate(sequence.tokens.len()),
+            }
+        }
+        logits
+    }
+}
+
+impl<B: Backend> Model<B> {
+    fn decode_pass(
+        &self,
+        work: &mut Workspace<B>,
+        steps: &mut [Step<'_, B>],
+    ) -> Result<Vec<f32>> {
+        let backend = &self.backend;
+        let tokens: Vec<u32> = steps.iter().map(|s| s.token).collect();
+        let positions: Vec<usize> = steps.iter().map(|s| s.sequence.len()).collect();
+        let mut caches: Vec<&mut B::KvCache> =
+            steps.iter_mut().map(|s| &mut s.sequence.kv).collect();
+
+        self.embed(work, &tokens)?;
+        for (l, layer) in self.weights.layers.iter().enumerate() {
+            self.project_qkv(layer, work, &positions)?;
+            for (row, cache) in caches.iter_mut().enumerate() {
+                backend.append(cache, l, &work.k, &work.v, row..row + 1)?;
+            }
+            backend.decode_attention(&mut caches, l, &work.q, &mut work.attended)?;
+            self.finish_block(layer, work)?;
+        }
+        self.logits(work, tokens.len(), LogitRows::All)
+    }
+}
+
+impl<B: Backend> Sequence<B> {
+    /// # Errors
+    /// [`Error::ContextFull`] if `new` tokens do not fit.
+    pub(crate) fn check_room(&self, new: usize) -> Result<()> {
+        if new > self.n_ctx - self.len() {
+            return Err(Error::ContextFull {
+                used: self.len(),
+                new,
+                n_ctx: self.n_ctx,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! What prefill and decode share of a transformer block.
+
+use kcache_models::config::ModelConfig;
+use kcache_models::weights::LayerWeights;
+
+use super::Model;
+use crate::Result;
+use crate::backend::{Backend, Projection};
+
+/// Activations of one pass; each has one row per token.
+pub(crate) struct Workspace<B: Backend> {
+    /// `[tokens, hidden]`, the residual stream.
+    pub x: B::Activation,
+    /// `[tokens, hidden]`, what a norm or projection made of it.
+    pub normed: B::Activation,
+    /// `[tokens, n_heads * head_dim]`.
+    pub q: B::Activation,
+    /// `[tokens, n_kv_heads * head_dim]`.
+    pub k: B::Activation,
+    /// `[tokens, n_kv_heads * head_dim]`.
+    pub v: B::Activation,
+    /// `[tokens, n_heads * head_dim]`, the heads' outputs.
+    pub attended: B::Activation,
+    /// `[tokens, intermediate]`.
+    pub gate: B::Activation,
+    /// `[tokens, intermediate]`.
+    pub up: B::Activation,
+    /// `[rows asked for, hidden]`, their share of the residual stream.
+    pub wanted: B::Activation,
+    /// `[rows asked for, vocab]`.
+    pub logits: B::Activation,
+}
+
+impl<B: Backend> Workspace<B> {
+    pub fn new(backend: &B, config: &ModelConfig) -> Result<Self> {
+        Ok(Self {
+            x: backend.activation(config.hidden_size)?,
+            normed: backend.activation(config.hidden_size)?,
+            q: backend.activation(config.q_dim())?,
+            k: backend.activation(config.kv_dim())?,
+            v: backend.activation(config.kv_dim())?,
+            attended: backend.activation(config.q_dim())?,
+            gate: backend.activation(config.intermediate_size)?,
+            up: backend.activation(config.intermediate_size)?,
+            wanted: backend.activation(config.hidden_size)?,
+            logits: backend.activation(config.vocab_size)?,
+        })
+    }
+
+    /// Makes room for `tokens` rows everywhere but in the logits.
+    fn resize(&mut self, backend: &B, tokens: usize) -> Result<()> {
+        for activation in [
+            &mut self.x,
+            &mut self.normed,
+            &mut self.q,
+            &mut self.k,
+            &mut self.v,
+            &mut self.attended,
+            &mut self.gate,
+            &mut self.up,
+        ] {
+            backend.resize(activation, tokens)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which rows of a pass the caller wants logits of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogitRows {
+    All,
+    Last,
+}
+
+impl<B: Backend> Model<B> {
+    /// Starts a pass: the residual stream is the tokens' embeddings.
+    pub(crate) fn embed(&self, work: &mut Workspace<B>, tokens: &[u32]) -> Result<()> {
+        work.resize(&self.backend, tokens.len())?;
+        self.backend.embed(&self.weights.embedding, tokens, &mut work.x)
+    }
+
+    /// Norm, Q, K and V projections, and the rotation to `positions`.
+    pub(crate) fn project_qkv(
+        &self,
+        layer: &LayerWeights<B::Matrix, B::Vector>,
+        work: &mut Workspace<B>,
+        positions: &[usize],
+    ) -> Result<()> {
+        let backend = &self.backend;
+        let eps = self.config.rms_norm_eps;
+        backend.rms_norm(&work.x, &layer.attn_norm, eps, &mut work.normed)?;
+        backend.linear(
+            &work.normed,
+            &mut [
+                Projection::new(&layer.q, &mut work.q),
+                Projection::new(&layer.k, &mut work.k),
+                Projection::new(&layer.v, &mut work.v),
+            ],
+        )?;
+        backend.rotate(&self.rope, positions, &mut work.q)?;
+        backend.rotate(&self.rope, positions, &mut work.k)
+    }
+
+    /// Output projection of the attended heads, residual, and the MLP.
+    pub(crate) fn finish_block(
+        &self,
+        layer: &LayerWeights<B::Matrix, B::Vector>,
+        work: &mut Workspace<B>,
+    ) -> Result<()> {
+        let backend = &self.backend;
+        let eps = self.config.rms_norm_eps;
+        let out = Projection::new(&layer.o, &mut work.normed);
+        backend.linear(&work.attended, &mut [out])?;
+        backend.add(&mut work.x, &work.normed)?;
+        backend.rms_norm(&work.x, &layer.mlp_norm, eps, &mut work.normed)?;
+        backend.linear(
+            &work.normed,
+            &mut [
+                Projection::new(&layer.gate, &mut work.gate),
+                Projection::new(&layer.up, &mut work.up),
+            ],
+        )?;
+        backend.swiglu(&mut work.gate, &work.up)?;
+        let down = Projection::new(&layer.down, &mut work.normed);
+        backend.linear(&work.gate, &mut [down])?;
+        backend.add(&mut work.x, &work.normed)
+    }
+
+    /// Ends a pass of `tokens` tokens: logits `[rows, vocab]` on the host.
+    pub(crate) fn logits(
+        &self,
+        work: &mut Workspace<B>,
+        tokens: usize,
+        rows: LogitRows,
+    ) -> Result<Vec<f32>> {
+        let backend = &self.backend;
+        let first = match rows {
+            LogitRows::All => 0,
+            LogitRows::Last => tokens - 1,
+        };
+        backend.resize(&mut work.wanted, tokens - first)?;
+        backend.resize(&mut work.normed, tokens - first)?;
+        backend.resize(&mut work.logits, tokens - first)?;
+        backend.copy_rows(&work.x, first..tokens, &mut work.wanted)?;
+        let eps = self.config.rms_norm_eps;
+        backend.rms_norm(&work.wanted, &self.weights.final_norm, eps, &mut work.normed)?;
+        let weights = &self.weights;
+        let head = Projection {
+            weight: weights.lm_head.as_ref().unwrap_or(&weights.embedding),
+            bias: None,
+            out: &mut work.logits,
+        };
+        backend.linear(&work.normed, &mut [head])?;
+        backend.read(&work.logits)
+    }
+}

@@ -1,0 +1,157 @@
+//! A loaded model: everything that sequences share and nothing changes.
+
+use std::path::Path;
+
+use kcache_models::chat::ChatTemplate;
+use kcache_models::config::ModelConfig;
+use kcache_models::tokenizer::Tokenizer;
+use kcache_models::weights::{ModelWeights, Upload};
+use kcache_models::{Checkpoint, GenerationConfig, Tensor};
+
+use crate::backend::Backend;
+use crate::{Error, Result};
+
+/// Weights on a backend, with the tokenizer and the texts that go with them.
+pub struct Model<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) config: ModelConfig,
+    pub(crate) weights: ModelWeights<B::Matrix, B::Vector>,
+    pub(crate) rope: B::Rope,
+    tokenizer: Tokenizer,
+    chat_template: Option<ChatTemplate>,
+    generation: GenerationConfig,
+    weight_bytes: u64,
+    step_weight_bytes: u64,
+}
+
+impl<B: Backend> Model<B> {
+    /// Opens the checkpoint at `path` and loads it. See [`Model::from_checkpoint`].
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a bad checkpoint, [`Error::OutOfMemory`], or what
+    /// `progress` returned.
+    pub fn load(
+        path: &Path,
+        backend: B,
+        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Self> {
+        Self::from_checkpoint(Checkpoint::open(path)?, backend, progress)
+    }
+
+    /// Brings the weights of `checkpoint` to `backend`.
+    ///
+    /// `progress` is called with the bytes loaded and their total; an error
+    /// from it stops the load and is returned.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_checkpoint(
+        checkpoint: Checkpoint,
+        backend: B,
+        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Self> {
+        let mut loader = Loader {
+            backend: &backend,
+            loaded: 0,
+            total: checkpoint.weight_bytes,
+            progress,
+        };
+        let weights = checkpoint.weights.upload(&mut loader)?;
+        let looked_up = match &checkpoint.weights.lm_head {
+            Some(_) => checkpoint.weights.embedding.bytes().len() as u64,
+            None => 0,
+        };
+        let rope = backend.rope(&checkpoint.config)?;
+        Ok(Self {
+            backend,
+            weights,
+            rope,
+            config: checkpoint.config,
+            tokenizer: checkpoint.tokenizer,
+            chat_template: checkpoint.chat_template,
+            generation: checkpoint.generation,
+            weight_bytes: checkpoint.weight_bytes,
+            step_weight_bytes: checkpoint.weight_bytes - looked_up,
+        })
+    }
+
+    /// Where the model computes.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Shape and constants.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Text to ids and back.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The checkpoint's chat template, if it has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
+    /// The checkpoint's own end-of-text ids and sampling defaults.
+    pub fn generation(&self) -> &GenerationConfig {
+        &self.generation
+    }
+
+    /// Bytes of the weights as stored.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Bytes of the weights that one decode step reads: all but the embedding's
+    /// other rows.
+    pub fn step_weight_bytes(&self) -> u64 {
+        self.step_weight_bytes
+    }
+
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the first id that is not in the vocabulary.
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        let vocab = self.config.vocab_size;
+        match tokens.iter().find(|&&id| id as usize >= vocab) {
+            Some(id) => Err(Error::InvalidArgument(format!(
+                "token id {id} is outside the vocabulary of {vocab}"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Loader<'a, B> {
+    backend: &'a B,
+    loaded: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
+}
+
+impl<B: Backend> Loader<'_, B> {
+    fn advance(&mut self, tensor: &Tensor) -> Result<()> {
+        self.loaded += tensor.bytes().len() as u64;
+        (self.progress)(self.loaded, self.total)
+    }
+}
+
+impl<B: Backend> Upload for Loader<'_, B> {
+    type Matrix = B::Matrix;
+    type Vector = B::Vector;
+    type Error = Error;
+
+    fn matrix(&mut self, tensor: &Tensor) -> Result<B::Matrix> {
+        let matrix = self.backend.matrix(tensor)?;
+        self.advance(tensor)?;
+        Ok(matrix)
+    }
+
+    fn vector(&mut self, tensor: &Tensor) -> Result<B::Vector> {
+        let vector = self.backend.vector(tensor)?;
+        self.advance(tensor)?;
+        Ok(vector)
+    }
+}

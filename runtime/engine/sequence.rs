@@ -1,0 +1,49 @@
+//! One text in progress.
+
+use crate::backend::{Backend, SequenceCache};
+use crate::cache::KvCounters;
+
+/// The tokens of one text, with their K and V.
+pub struct Sequence<B: Backend> {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) kv: B::KvCache,
+    pub(crate) n_ctx: usize,
+}
+
+impl<B: Backend> Sequence<B> {
+    /// Tokens whose K and V are held, in order.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Number of those tokens.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether no token is held.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The most tokens that the sequence may hold.
+    pub fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    /// What the KV policy did since the sequence was made.
+    pub fn counters(&self) -> KvCounters {
+        self.kv.counters()
+    }
+
+    /// Bytes of K, of V, and of hot rows held.
+    pub fn kv_bytes(&self) -> [usize; 3] {
+        self.kv.bytes()
+    }
+
+    /// Forgets all tokens from `len` on, so that others can follow.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        self.kv.truncate(self.tokens.len());
+    }
+}

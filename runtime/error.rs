@@ -1,0 +1,40 @@
+//! The one error type of the runtime.
+
+/// Why a call failed. The text names the value, key, file or size at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint could not be read or used.
+    #[error(transparent)]
+    Model(#[from] kcache_models::Error),
+    /// An argument is out of its range.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The tokens do not fit the sequence's context.
+    #[error(
+        "{new} new tokens after {used} do not fit the context of {n_ctx} tokens; shorten the prompt or raise the context"
+    )]
+    ContextFull {
+        /// Tokens already in the sequence.
+        used: usize,
+        /// Tokens that were to be added.
+        new: usize,
+        /// The sequence's limit.
+        n_ctx: usize,
+    },
+    /// Memory could not be had.
+    #[error("out of memory: {what} needs {bytes} bytes{}", .available.map(|a| format!(", {a} are available")).unwrap_or_default())]
+    OutOfMemory {
+        /// What the memory was for.
+        what: String,
+        /// How much was asked for.
+        bytes: u64,
+        /// How much there is, where known.
+        available: Option<u64>,
+    },
+    /// The caller's cancel flag was set.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
