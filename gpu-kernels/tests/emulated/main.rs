@@ -7,7 +7,10 @@
 
 mod attention;
 mod decode;
+mod decode_reference;
+mod decode_step;
 mod products;
+mod rope;
 mod rows;
 mod select;
 mod support;

@@ -2,15 +2,12 @@
 
 use cuda_std::emulation::{FindingKind, Gpu, LaunchConfig};
 use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
-use gpu_kernels::{embedding, rmsnorm, rope, sampling, swiglu};
+use gpu_kernels::{embedding, rmsnorm, sampling, swiglu};
 
-use crate::support::{Cache, Random, compare, wide, wide_f32};
+use crate::support::{Random, compare, wide, wide_f32};
 
 /// The squared error that one rounding to a 16-bit type may leave.
 const ROUNDED: f64 = 1e-5;
-
-/// The squared error of 32-bit arithmetic.
-const FLOAT: f64 = 1e-12;
 
 #[test]
 fn embedding_copies_rows() {
@@ -238,113 +235,4 @@ fn argmax_takes_the_first_largest() {
     )
     .unwrap();
     assert_eq!(gpu.download(out), [17, width as u32 - 1, 0, 0]);
-}
-
-/// Heads of two sequences: queries, then K and V at positions that cross a block.
-fn check_rope(kernel: &Kernel, neighbours: bool, (dim, rotated): (usize, usize), seed: u64) {
-    let mut random = Random::new(seed);
-    let (q_heads, kv_heads, positions, sequences) = (3, 1, [3u32, 63, 64], [1u32, 0, 0]);
-    let (tokens, width) = (positions.len(), (q_heads + 2 * kv_heads) * dim);
-    let mut gpu = Gpu::new();
-    let qkv = random.floats(tokens * width);
-    let angles = random.floats(65 * rotated);
-    let k_cache = Cache::<bf16>::unwritten(&mut gpu, &[65, 4], kv_heads, dim);
-    let v_cache = Cache::<bf16>::unwritten(&mut gpu, &[65, 4], kv_heads, dim);
-    let q_out = gpu.allocate::<bf16>("q_out", tokens * q_heads * dim);
-    let q = gpu.upload("qkv", &qkv).global();
-    let (k, v) = (
-        q.offset(q_heads * dim),
-        q.offset((q_heads + kv_heads) * dim),
-    );
-    let angle_buffer = gpu.upload("angles", &angles).global();
-    let position_buffer = gpu.upload("positions", &positions).global();
-    let sequence_buffer = gpu.upload("sequences", &sequences).global();
-    let (k_table, v_table) = (k_cache.table.global(), v_cache.table.global());
-    let blocks = (q_heads + 2 * kv_heads).div_ceil(rope::HEADS_PER_BLOCK as usize);
-    let config = LaunchConfig::new([blocks as u32, tokens as u32, 1], rope::THREADS);
-    let rotate = if neighbours {
-        rope::rope_neighbours_bf16
-    } else {
-        rope::rope_halves_bf16
-    };
-    let target = q_out.global_mut();
-    gpu.launch(kernel, config, move || {
-        rotate(
-            target,
-            q,
-            k,
-            v,
-            angle_buffer,
-            position_buffer,
-            sequence_buffer,
-            k_table,
-            v_table,
-            q_heads as u32,
-            kv_heads as u32,
-            dim as u32,
-            rotated as u32,
-            width as u32,
-            width as u32,
-            k_cache.table_stride as u32,
-        );
-    })
-    .unwrap();
-    let q_got = wide(&gpu.download(q_out));
-    for token in 0..tokens {
-        let (position, sequence) = (positions[token] as usize, sequences[token] as usize);
-        let angles = &angles[position * rotated..][..rotated];
-        for head in 0..q_heads + 2 * kv_heads {
-            let x = &qkv[token * width + head * dim..][..dim];
-            let is_v = head == q_heads + 1;
-            let want = if is_v {
-                wide_f32(x)
-            } else {
-                rotate_head(x, angles, neighbours)
-            };
-            let got = if head < q_heads {
-                q_got[(token * q_heads + head) * dim..][..dim].to_vec()
-            } else {
-                let cache = if is_v {
-                    &v_cache.blocks
-                } else {
-                    &k_cache.blocks
-                };
-                let block = wide(&gpu.download(cache[sequence][position / 64]));
-                block[position % 64 * dim..][..dim].to_vec()
-            };
-            compare("rope", &got, &want, dim, ROUNDED);
-        }
-    }
-}
-
-fn rotate_head(x: &[f32], angles: &[f32], neighbours: bool) -> Vec<f64> {
-    let (x, angles) = (wide_f32(x), wide_f32(angles));
-    let half = angles.len() / 2;
-    let mut y = x.clone();
-    for pair in 0..half {
-        let (i, j) = if neighbours {
-            (2 * pair, 2 * pair + 1)
-        } else {
-            (pair, pair + half)
-        };
-        let (cos, sin) = (angles[pair], angles[half + pair]);
-        y[i] = x[i] * cos - x[j] * sin;
-        y[j] = x[j] * cos + x[i] * sin;
-    }
-    y
-}
-
-#[test]
-fn rope_rotates_and_fills_the_cache() {
-    for (seed, shape) in [(8, (64, 64)), (9, (96, 40)), (10, (256, 256))] {
-        check_rope(&rope::ROPE_HALVES_BF16, false, shape, seed);
-        check_rope(&rope::ROPE_NEIGHBOURS_BF16, true, shape, seed);
-    }
-}
-
-#[test]
-fn rounding_is_all_that_the_sixteen_bit_types_add() {
-    let exact = [0.5f64, -1.25, 3.0];
-    let halves = exact.map(|x| f16::from_f32(x as f32));
-    compare("halves", &wide(&halves), &exact, 3, FLOAT);
 }

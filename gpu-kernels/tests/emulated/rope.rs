@@ -1,0 +1,170 @@
+//! Rotary embedding, and the rows of the cache.
+
+use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
+use cuda_std::{Global, GlobalMut, Kernel, bf16};
+use gpu_kernels::rope;
+
+use crate::support::{Cache, Random, compare, wide, wide_f32};
+
+/// The squared error that one rounding to a 16-bit type may leave.
+const ROUNDED: f64 = 1e-5;
+
+type Rotate = fn(
+    GlobalMut<bf16>,
+    Global<f32>,
+    Global<f32>,
+    Global<f32>,
+    Global<f32>,
+    Global<u32>,
+    Global<u32>,
+    Global<u64>,
+    Global<u64>,
+    u32,
+    u32,
+    u32,
+    u32,
+    u32,
+    u32,
+    u32,
+);
+
+const Q_HEADS: usize = 3;
+const KV_HEADS: usize = 1;
+const HEADS: usize = Q_HEADS + 2 * KV_HEADS;
+
+/// Three tokens of two sequences, at positions that lie in two blocks.
+const POSITIONS: [u32; 3] = [3, 63, 64];
+const SEQUENCES: [u32; 3] = [1, 0, 0];
+const LENGTHS: [usize; 2] = [65, 4];
+
+/// What a launch leaves.
+struct Outcome {
+    q: Vec<f64>,
+    k: Cache<bf16>,
+    v: Cache<bf16>,
+}
+
+fn launch(
+    gpu: &mut Gpu,
+    (kernel, rotate): (&Kernel, Rotate),
+    (dim, rotated): (usize, usize),
+    (qkv, angles): (&[f32], &[f32]),
+) -> Outcome {
+    let k_cache = Cache::<bf16>::unwritten(gpu, &LENGTHS, KV_HEADS, dim);
+    let v_cache = Cache::<bf16>::unwritten(gpu, &LENGTHS, KV_HEADS, dim);
+    let q_out: Buffer<bf16> = gpu.allocate("q_out", POSITIONS.len() * Q_HEADS * dim);
+    let q = gpu.upload("qkv", qkv).global();
+    let (k, v) = (
+        q.offset(Q_HEADS * dim),
+        q.offset((Q_HEADS + KV_HEADS) * dim),
+    );
+    let angles = gpu.upload("angles", angles).global();
+    let positions = gpu.upload("positions", &POSITIONS).global();
+    let sequences = gpu.upload("sequences", &SEQUENCES).global();
+    let (k_table, v_table) = (k_cache.table.global(), v_cache.table.global());
+    let target = q_out.global_mut();
+    let stride = HEADS * dim;
+    let sizes = [
+        Q_HEADS,
+        KV_HEADS,
+        dim,
+        rotated,
+        stride,
+        stride,
+        k_cache.table_stride,
+    ];
+    let blocks = HEADS.div_ceil(rope::HEADS_PER_BLOCK as usize) as u32;
+    let config = LaunchConfig::new([blocks, POSITIONS.len() as u32, 1], rope::THREADS);
+    gpu.launch(kernel, config, move || {
+        let [
+            q_heads,
+            kv_heads,
+            dim,
+            rotated,
+            q_apart,
+            kv_apart,
+            tables_apart,
+        ] = sizes.map(|s| s as u32);
+        rotate(
+            target,
+            q,
+            k,
+            v,
+            angles,
+            positions,
+            sequences,
+            k_table,
+            v_table,
+            q_heads,
+            kv_heads,
+            dim,
+            rotated,
+            q_apart,
+            kv_apart,
+            tables_apart,
+        );
+    })
+    .unwrap();
+    Outcome {
+        q: wide(&gpu.download(q_out)),
+        k: k_cache,
+        v: v_cache,
+    }
+}
+
+/// Rotates one head by the definition.
+fn rotate_head(x: &[f32], angles: &[f32], neighbours: bool) -> Vec<f64> {
+    let (x, angles) = (wide_f32(x), wide_f32(angles));
+    let half = angles.len() / 2;
+    let mut y = x.clone();
+    for pair in 0..half {
+        let (i, j) = if neighbours {
+            (2 * pair, 2 * pair + 1)
+        } else {
+            (pair, pair + half)
+        };
+        let (cos, sin) = (angles[pair], angles[half + pair]);
+        y[i] = x[i] * cos - x[j] * sin;
+        y[j] = x[j] * cos + x[i] * sin;
+    }
+    y
+}
+
+fn check(kernel: (&Kernel, Rotate), neighbours: bool, dim: usize, rotated: usize, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut gpu = Gpu::new();
+    let qkv = random.floats(POSITIONS.len() * HEADS * dim);
+    let angles = random.floats(LENGTHS[0] * rotated);
+    let outcome = launch(&mut gpu, kernel, (dim, rotated), (&qkv, &angles));
+    for (row, x) in qkv.chunks(dim).enumerate() {
+        let (token, head) = (row / HEADS, row % HEADS);
+        let (position, sequence) = (POSITIONS[token] as usize, SEQUENCES[token] as usize);
+        let mut cached = |cache: &Cache<bf16>| {
+            let block = wide(&gpu.download(cache.blocks[sequence][position / 64]));
+            block[position % 64 * dim..][..dim].to_vec()
+        };
+        let rotated_x = rotate_head(x, &angles[position * rotated..][..rotated], neighbours);
+        let (got, want) = match head {
+            0..Q_HEADS => (
+                outcome.q[(token * Q_HEADS + head) * dim..][..dim].to_vec(),
+                rotated_x,
+            ),
+            Q_HEADS => (cached(&outcome.k), rotated_x),
+            _ => (cached(&outcome.v), wide_f32(x)),
+        };
+        compare("rope", &got, &want, dim, ROUNDED);
+    }
+}
+
+#[test]
+fn rope_rotates_and_fills_the_cache() {
+    let halves = (&rope::ROPE_HALVES_BF16, rope::rope_halves_bf16 as Rotate);
+    let neighbours = (
+        &rope::ROPE_NEIGHBOURS_BF16,
+        rope::rope_neighbours_bf16 as Rotate,
+    );
+    for (seed, dim, rotated) in [(8, 64, 64), (9, 96, 40), (10, 256, 256)] {
+        check(halves, false, dim, rotated, seed);
+        check(neighbours, true, dim, rotated, seed);
+    }
+}
