@@ -4,10 +4,10 @@
 //! and nothing else, and it runs under limits on its size, its work, its output
 //! and its stack.
 
+mod checks;
 mod environment;
 mod json;
 mod methods;
-mod namespaces;
 
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ use minijinja::{ErrorKind, Value, context};
 
 use crate::{Error, Result};
 
-/// The longest template, in bytes. The parser's stack grows with the source:
-/// [`STACK_BYTES`] leave 4 KiB for each byte of it.
+/// The longest template, in bytes. Some statements cost the compiler a frame of
+/// the stack each.
 const MAX_SOURCE_BYTES: usize = 64 << 10;
 
-/// Stack of the thread that compiles and renders. Only what is used is ever touched.
+/// Stack of the thread that compiles and renders: values can be nested as deep as
+/// the fuel goes, and printing or dropping them recurses. Only what is used is ever
+/// touched.
 const STACK_BYTES: usize = 256 << 20;
 
 /// The longest prompt, in bytes.
@@ -57,14 +59,14 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`Error::Template`] with the line of a syntax error, if the source is
-    /// above 64 KiB, or if it uses a namespace as a value.
+    /// above 64 KiB, has a tag of thousands of tokens, or uses a namespace as a value.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
         let n = source.len();
         if n > MAX_SOURCE_BYTES {
             let message = format!("{n} bytes, above the limit of {MAX_SOURCE_BYTES}");
             return Err(Error::Template(message));
         }
-        namespaces::check(source)?;
+        checks::check(source)?;
         on_large_stack(|| environment::compile(source).map(|_| ()))?;
         Ok(Self(Arc::new(Parts {
             source: source.to_owned(),
@@ -105,11 +107,11 @@ impl ChatTemplate {
             tools => Value::from(()),
             documents => Value::from(()),
         };
-        let mut prompt = Limited::default();
+        let mut prompt = Limited::new(MAX_OUTPUT_BYTES);
         template
             .render_captured_to(variables, &mut prompt)
             .map_err(failed)?;
-        String::from_utf8(prompt.0).map_err(|e| Error::Template(e.to_string()))
+        String::from_utf8(prompt.bytes).map_err(|e| Error::Template(e.to_string()))
     }
 }
 
@@ -134,16 +136,25 @@ fn failed(error: minijinja::Error) -> Error {
     Error::Template(message)
 }
 
-/// Bytes up to [`MAX_OUTPUT_BYTES`].
-#[derive(Default)]
-struct Limited(Vec<u8>);
+/// Bytes up to a limit.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Limited {
+    fn new(limit: usize) -> Self {
+        let bytes = Vec::new();
+        Self { bytes, limit }
+    }
+}
 
 impl std::io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if bytes.len() > MAX_OUTPUT_BYTES - self.0.len() {
+        if bytes.len() > self.limit - self.bytes.len() {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
