@@ -80,12 +80,7 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
 
     /// Starts the copies of step `step`, as one group; past the last step the group is empty.
     #[inline(always)]
-    fn start_step<const THREADS: u32, const ROWS: u32, const COLUMNS: u32, T: Float16>(
-        operands: &Operands<T>,
-        row: u32,
-        column: u32,
-        step: u32,
-    ) {
+    fn start_step<T: Float16>(operands: &Operands<T>, row: u32, column: u32, step: u32) {
         let Operands { x, w, m, n, k } = *operands;
         let depth = step * DEPTH;
         if depth < k {
@@ -99,8 +94,8 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
                     valid,
                 )
             };
-            x_tile.start_copy::<ROWS, THREADS>(|i| source(x, row + i, m));
-            w_tile.start_copy::<COLUMNS, THREADS>(|i| source(w, column + i, n));
+            x_tile.start_copy(Self::ROWS, Self::THREADS, |i| source(x, row + i, m));
+            w_tile.start_copy(Self::COLUMNS, Self::THREADS, |i| source(w, column + i, n));
         }
         async_copy::commit();
     }
@@ -151,14 +146,45 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
             }
         }
     }
+
+    /// The whole kernel: fills stages ahead of the one it multiplies.
+    #[inline(always)]
+    fn run<T: Float16>(out: GlobalMut<f32>, operands: &Operands<T>, bias: Global<f32>) {
+        let row = thread::block_idx_y() * Self::ROWS;
+        let column = thread::block_idx_x() * Self::COLUMNS;
+        let warp = warp::warp_id();
+        let warp_row = warp / WARPS_N * 16 * MT as u32;
+        let warp_column = warp % WARPS_N * 8 * NT as u32;
+        for step in 0..STAGES - 1 {
+            Self::start_step(operands, row, column, step);
+        }
+        let mut sums = [[[0.0; 4]; NT]; MT];
+        let mut step = 0;
+        while step * DEPTH < operands.k {
+            async_copy::wait::<{ STAGES - 2 }>();
+            // The stage is there for all, and all have left the one that is filled next.
+            thread::sync_threads();
+            Self::start_step(operands, row, column, step + STAGES - 1);
+            Self::multiply::<T>(&mut sums, step, warp_row, warp_column);
+            step += 1;
+        }
+        let size = (operands.m, operands.n);
+        Self::write(
+            out,
+            bias,
+            &sums,
+            size,
+            (row + warp_row, column + warp_column),
+        );
+    }
 }
 
 macro_rules! kernels {
-    ($($name:ident, $shape:ty, $tile:expr, $mt:literal, $nt:literal, $warps_n:literal, $element:ty;)*) => {$(
+    ($($name:ident, $shape:ty, $element:ty;)*) => {$(
         /// `out = x · wᵀ + bias`: `out [m, n]`, `x [m, k]`, `w [n, k]`, `bias [n]` or null.
         ///
         /// `k` is a multiple of 8. Grid, block and dynamic shared memory: see [`TileShape`].
-        #[kernel(max_threads = $tile.threads)]
+        #[kernel(max_threads = <$shape>::THREADS, min_blocks = 2)]
         pub fn $name(
             out: GlobalMut<f32>,
             x: Global<$element>,
@@ -168,37 +194,14 @@ macro_rules! kernels {
             n: u32,
             k: u32,
         ) {
-            const THREADS: u32 = $tile.threads;
-            const ROWS: u32 = $tile.rows;
-            const COLUMNS: u32 = $tile.columns;
-            let operands = Operands { x, w, m, n, k };
-            let (row, column) = (thread::block_idx_y() * ROWS, thread::block_idx_x() * COLUMNS);
-            let warp = warp::warp_id();
-            let (warp_row, warp_column) = (warp / $warps_n * 16 * $mt, warp % $warps_n * 8 * $nt);
-            let start = |step| {
-                <$shape>::start_step::<THREADS, ROWS, COLUMNS, _>(&operands, row, column, step);
-            };
-            for step in 0..STAGES - 1 {
-                start(step);
-            }
-            let mut sums = [[[0.0; 4]; $nt]; $mt];
-            let mut step = 0;
-            while step * DEPTH < k {
-                async_copy::wait::<{ STAGES - 2 }>();
-                // The stage is there for all, and all have left the one that is filled next.
-                thread::sync_threads();
-                start(step + STAGES - 1);
-                <$shape>::multiply::<$element>(&mut sums, step, warp_row, warp_column);
-                step += 1;
-            }
-            <$shape>::write(out, bias, &sums, (m, n), (row + warp_row, column + warp_column));
+            <$shape>::run(out, &Operands { x, w, m, n, k }, bias);
         }
     )*};
 }
 
 kernels! {
-    gemm_large_bf16, Large, LARGE, 4, 4, 4, bf16;
-    gemm_large_f16, Large, LARGE, 4, 4, 4, f16;
-    gemm_small_bf16, Small, SMALL, 2, 2, 4, bf16;
-    gemm_small_f16, Small, SMALL, 2, 2, 4, f16;
+    gemm_large_bf16, Large, bf16;
+    gemm_large_f16, Large, f16;
+    gemm_small_bf16, Small, bf16;
+    gemm_small_f16, Small, f16;
 }

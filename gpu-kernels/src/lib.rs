@@ -36,6 +36,7 @@ pub mod select_rows;
 pub mod swiglu;
 pub mod v_combine;
 pub mod v_sum;
+pub mod v_total;
 
 /// Positions in one block of K or V.
 pub const KV_BLOCK: u32 = 64;

@@ -138,7 +138,7 @@ fn start_block<T: Float16, const DIM: u32>(
     if block * KV_BLOCK < length {
         let start = Global::<T>::from_address(blocks.read(block as usize))
             .offset((kv_head * KV_BLOCK * DIM) as usize);
-        tile.start_copy::<KV_BLOCK, THREADS>(|i| {
+        tile.start_copy(KV_BLOCK, THREADS, |i| {
             let valid = if block * KV_BLOCK + i < length {
                 DIM
             } else {
@@ -191,7 +191,7 @@ fn attend<T: Float16, const DIM: u32, const TILES: usize>(
     let stride = q_heads * DIM;
     let length = first + (start + Q_ROWS).min(rows);
     let q_head = q.offset((head * DIM) as usize);
-    q_tile.start_copy::<Q_ROWS, THREADS>(|i| {
+    q_tile.start_copy(Q_ROWS, THREADS, |i| {
         let row = start + i;
         let (row, valid) = if row < rows { (row, DIM) } else { (0, 0) };
         (q_head.offset(row as usize * stride as usize), valid)

@@ -56,26 +56,47 @@ fn merge_partials(
     thread::sync_threads();
 }
 
+/// How the query heads of a group agree on one set of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum GroupScore {
+    /// By the sum of their probabilities.
+    Sum = 0,
+    /// By the largest of their probabilities.
+    Max = 1,
+}
+
 /// The positions that compete, and what each is worth.
 #[derive(Clone, Copy)]
 struct Candidates {
-    /// The sum of the group's probabilities, for each position.
+    /// The group's probability, for each position.
     mass: GlobalMut<f32>,
     first: u32,
     end: u32,
 }
 
 impl Candidates {
-    /// Sums the probabilities of a group whose scores lie `stride` apart.
+    /// Takes the probabilities of a group whose scores lie `stride` apart together.
     #[inline(always)]
-    fn weigh(self, scores: Global<f32>, stride: u32, stats: Shared<U32x2>, group: u32) {
+    fn weigh(
+        self,
+        (scores, stride): (Global<f32>, u32),
+        stats: Shared<U32x2>,
+        group: u32,
+        group_score: u32,
+    ) {
         let mut i = self.first + thread::thread_idx_x();
         while i < self.end {
             let mut mass = 0.0;
             for head in 0..group {
                 let Softmax { max, sum } = Softmax::from_words(stats.read(head));
                 let score = scores.read(head as usize * stride as usize + i as usize);
-                mass += math::exp(score - max) / sum;
+                let probability = math::exp(score - max) / sum;
+                mass = if group_score == GroupScore::Sum as u32 {
+                    mass + probability
+                } else {
+                    mass.max(probability)
+                };
             }
             self.mass.write(i as usize, mass);
             i += THREADS;
@@ -214,8 +235,8 @@ fn write_range(rows: GlobalMut<u32>, first: u32, end: u32) {
 }
 
 /// Selects rows of V for each KV head of each sequence: the first `sinks` positions, the last
-/// `window`, and between them the `top` positions with the largest sum of their group's
-/// probabilities, of equal ones the first.
+/// `window`, and between them the `top` positions that their group of query heads values most, by
+/// `group_score`, a [`GroupScore`]; of equal ones the first. NaN is valued above all.
 ///
 /// - `rows [sequences, kv_heads, row_stride]`, ascending, of which `counts [sequences, kv_heads]`
 ///   are written; `row_stride` is at least `sinks + top + window`;
@@ -241,6 +262,7 @@ pub fn select_rows(
     sinks: u32,
     top: u32,
     window: u32,
+    group_score: u32,
 ) {
     let statistics = shared_array![U32x2; MAX_GROUP];
     let digit_counts = shared_array![u32; DIGITS];
@@ -269,7 +291,7 @@ pub fn select_rows(
         let mass = mass.offset(pair * score_stride as usize);
         let candidates = Candidates { mass, first, end };
         let scores = scores.offset(head * score_stride as usize);
-        candidates.weigh(scores, score_stride, statistics, group);
+        candidates.weigh((scores, score_stride), statistics, group, group_score);
         let (key, ties) = candidates.threshold(chosen, digit_counts, found);
         candidates.compact(middle, key, ties, warp_counts);
     }

@@ -23,16 +23,13 @@ impl<T: Element, const WIDTH: u32> Tile<T, WIDTH> {
         rows * stride(WIDTH) * size_of::<T>() as u32
     }
 
-    /// Starts copying `ROWS` rows with `THREADS` threads. `row` gives a row's address and how many
+    /// Starts copying `rows` rows by the `threads` threads of the block. `row` gives a row's address and how many
     /// of its elements from there on are valid; the rest becomes zero.
     #[inline(always)]
-    pub fn start_copy<const ROWS: u32, const THREADS: u32>(
-        self,
-        row: impl Fn(u32) -> (Global<T>, u32),
-    ) {
+    pub fn start_copy(self, rows: u32, threads: u32, row: impl Fn(u32) -> (Global<T>, u32)) {
         let per_row = WIDTH / LANE_WIDTH;
         let mut unit = thread::thread_idx_x();
-        while unit < ROWS * per_row {
+        while unit < rows * per_row {
             let (index, column) = (unit / per_row, unit % per_row * LANE_WIDTH);
             let (source, valid) = row(index);
             let valid = valid.saturating_sub(column).min(LANE_WIDTH);
@@ -47,7 +44,7 @@ impl<T: Element, const WIDTH: u32> Tile<T, WIDTH> {
                 source,
                 valid * size_of::<T>() as u32,
             );
-            unit += THREADS;
+            unit += threads;
         }
     }
 

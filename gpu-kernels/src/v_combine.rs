@@ -14,7 +14,7 @@ pub enum Weighting {
     /// The selected rows share it in proportion.
     Renormalised = 1,
     /// It goes to the mean of all rows.
-    MeanFilled = 2,
+    MeanV = 2,
 }
 
 #[inline(always)]
@@ -22,7 +22,7 @@ fn combine<T: Float16>(
     out: GlobalMut<T>,
     partials: Global<f32>,
     kept: Global<f32>,
-    means: Global<f32>,
+    (totals, lengths): (Global<f32>, Global<u32>),
     (kv_heads, dim, splits): (u32, u32, u32),
     weighting: u32,
 ) {
@@ -35,13 +35,15 @@ fn combine<T: Float16>(
     for split in 0..splits {
         mass += kept.read(split as usize);
     }
+    // Rounding may leave a little more than the whole.
+    let rest = (1.0 - mass).max(0.0);
     let scale = if weighting == Weighting::Renormalised as u32 {
         1.0 / mass
     } else {
         1.0
     };
     let kv_head = sequence * kv_heads as usize + (head / (q_heads / kv_heads)) as usize;
-    let mean = means.offset(kv_head * dim as usize);
+    let totals = totals.offset(kv_head * dim as usize);
     let mut i = thread::thread_idx_x();
     while i < dim {
         let mut sum = 0.0;
@@ -49,9 +51,8 @@ fn combine<T: Float16>(
             sum += partials.read(split as usize * dim as usize + i as usize);
         }
         sum *= scale;
-        if weighting == Weighting::MeanFilled as u32 {
-            // Rounding may leave a little more than the whole.
-            sum += (1.0 - mass).max(0.0) * mean.read(i as usize);
+        if weighting == Weighting::MeanV as u32 {
+            sum += rest * totals.read(i as usize) / lengths.read(sequence) as f32;
         }
         out.write(row * dim as usize + i as usize, T::from_f32(sum));
         i += THREADS;
@@ -63,8 +64,9 @@ macro_rules! kernels {
         /// Adds the parts that [`crate::v_sum`] left, and accounts for the rest.
         ///
         /// `out [sequences, q_heads, dim]`; `partials [sequences, q_heads, splits, dim]`; `kept
-        /// [sequences, q_heads, splits]`; `means [sequences, kv_heads, dim]`, read only by
-        /// [`Weighting::MeanFilled`]; `weighting`: a [`Weighting`].
+        /// [sequences, q_heads, splits]`; `totals [sequences, kv_heads, dim]`, as
+        /// [`crate::v_total`] keeps them, and `lengths [sequences]`, both read only by
+        /// [`Weighting::MeanV`]; `weighting`: a [`Weighting`].
         ///
         /// Grid `(q_heads, sequences)`, block `(THREADS)`.
         #[kernel(max_threads = THREADS)]
@@ -72,13 +74,14 @@ macro_rules! kernels {
             out: GlobalMut<$element>,
             partials: Global<f32>,
             kept: Global<f32>,
-            means: Global<f32>,
+            totals: Global<f32>,
+            lengths: Global<u32>,
             kv_heads: u32,
             dim: u32,
             splits: u32,
             weighting: u32,
         ) {
-            combine(out, partials, kept, means, (kv_heads, dim, splits), weighting);
+            combine(out, partials, kept, (totals, lengths), (kv_heads, dim, splits), weighting);
         }
     )*};
 }

@@ -102,7 +102,7 @@ fn start_gather<T: Float16, const DIM: u32>(
     selection: &Selection,
     first: u32,
 ) {
-    tile.start_copy::<ROWS, THREADS>(|i| {
+    tile.start_copy(ROWS, THREADS, |i| {
         let valid = first + i < selection.count;
         let position = selection.position(if valid { first + i } else { 0 });
         let block = Global::<T>::from_address(table.read((position / KV_BLOCK) as usize));

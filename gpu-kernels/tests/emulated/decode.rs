@@ -53,7 +53,7 @@ fn decode_with_selected_rows() {
     for (seed, weighting) in [
         (30, Weighting::Raw),
         (31, Weighting::Renormalised),
-        (32, Weighting::MeanFilled),
+        (32, Weighting::MeanV),
     ] {
         check(
             kernels,

@@ -2,6 +2,7 @@
 
 use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
 use cuda_std::{Float16, Global, GlobalMut, Kernel};
+use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use gpu_kernels::{decode_scores, select_rows, v_combine, v_sum};
 
@@ -22,7 +23,8 @@ pub type Sum = fn(
     u32,
     u32,
 );
-pub type Combine<T> = fn(GlobalMut<T>, Global<f32>, Global<f32>, Global<f32>, u32, u32, u32, u32);
+pub type Combine<T> =
+    fn(GlobalMut<T>, Global<f32>, Global<f32>, Global<f32>, Global<u32>, u32, u32, u32, u32);
 
 /// Heads, and the lengths of the sequences.
 #[derive(Clone, Copy)]
@@ -54,7 +56,7 @@ pub struct Step<'a, T> {
     pub q: Vec<T>,
     pub k: Cache<T>,
     pub v: Cache<T>,
-    pub means: Vec<f32>,
+    pub totals: Vec<f32>,
     pub lengths: Global<u32>,
     pub scores: Buffer<f32>,
     pub score_stride: usize,
@@ -95,7 +97,7 @@ impl<'a, T: Float16> Step<'a, T> {
                 .collect(),
             k: Cache::random(&mut gpu, &mut random, lengths, kv_heads, dim),
             v: Cache::random(&mut gpu, &mut random, lengths, kv_heads, dim),
-            means: random.floats(pairs * dim),
+            totals: random.floats(pairs * dim),
             lengths: gpu.upload("lengths", &lengths_u32).global(),
             scores: gpu.allocate("scores", queries * score_stride),
             partials: gpu.allocate("partials", queries * score_splits * 2),
@@ -177,11 +179,13 @@ impl<'a, T: Float16> Step<'a, T> {
             SINKS,
             self.policy.top.unwrap_or(0),
             WINDOW,
+            GroupScore::Sum as usize,
         ];
         let config = self.config([kv_heads, lengths.len(), 1], select_rows::THREADS);
         self.gpu
             .launch(&select_rows::SELECT_ROWS, config, move || {
-                let [heads, stride, room, splits, sinks, top, window] = sizes.map(|s| s as u32);
+                let [heads, stride, room, splits, sinks, top, window, group_score] =
+                    sizes.map(|s| s as u32);
                 select_rows::select_rows(
                     rows,
                     counts,
@@ -197,6 +201,7 @@ impl<'a, T: Float16> Step<'a, T> {
                     sinks,
                     top,
                     window,
+                    group_score,
                 );
             })
             .unwrap();
@@ -261,7 +266,8 @@ impl<'a, T: Float16> Step<'a, T> {
             dim,
             lengths,
         } = self.shape;
-        let means = self.gpu.upload("means", &self.means).global();
+        let totals = self.gpu.upload("totals", &self.totals).global();
+        let lengths_buffer = self.lengths;
         let (out, sums) = (self.out.global_mut(), self.sums.global());
         let kept = self.kept.global();
         let sizes = [
@@ -274,7 +280,17 @@ impl<'a, T: Float16> Step<'a, T> {
         self.gpu
             .launch(kernel, config, move || {
                 let [kv_heads, dim, splits, weighting] = sizes.map(|s| s as u32);
-                combine(out, sums, kept, means, kv_heads, dim, splits, weighting);
+                combine(
+                    out,
+                    sums,
+                    kept,
+                    totals,
+                    lengths_buffer,
+                    kv_heads,
+                    dim,
+                    splits,
+                    weighting,
+                );
             })
             .unwrap();
     }

@@ -2,7 +2,7 @@
 
 use cuda_std::emulation::{FindingKind, Gpu, LaunchConfig};
 use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
-use gpu_kernels::{embedding, rmsnorm, sampling, swiglu};
+use gpu_kernels::{embedding, rmsnorm, sampling, swiglu, v_total};
 
 use crate::support::{Random, compare, wide, wide_f32};
 
@@ -235,4 +235,39 @@ fn argmax_takes_the_first_largest() {
     )
     .unwrap();
     assert_eq!(gpu.download(out), [17, width as u32 - 1, 0, 0]);
+}
+
+#[test]
+fn totals_grow_by_the_rows_of_their_sequence() {
+    let mut random = Random::new(11);
+    let (width, stride, starts) = (40, 50, [0u32, 1, 1, 20]);
+    let mut gpu = Gpu::new();
+    let v = random.floats(20 * stride);
+    let before = random.floats(3 * width);
+    let totals = gpu.upload("totals", &before);
+    let (target, rows) = (totals.global_mut(), gpu.upload("v", &v).global());
+    let starts_buffer = gpu.upload("starts", &starts).global();
+    let blocks = (width as u32).div_ceil(v_total::COLUMNS);
+    let config = LaunchConfig::new([blocks, 3, 1], v_total::THREADS);
+    gpu.launch(&v_total::V_TOTAL, config, move || {
+        v_total::v_total(target, rows, starts_buffer, width as u32, stride as u32);
+    })
+    .unwrap();
+    let mut want = wide_f32(&before);
+    for (total, limits) in want.chunks_mut(width).zip(starts.windows(2)) {
+        for row in limits[0]..limits[1] {
+            let row = &v[row as usize * stride..][..width];
+            total
+                .iter_mut()
+                .zip(row)
+                .for_each(|(total, &x)| *total += f64::from(x));
+        }
+    }
+    compare(
+        "totals",
+        &wide_f32(&gpu.download(totals)),
+        &want,
+        width,
+        1e-12,
+    );
 }

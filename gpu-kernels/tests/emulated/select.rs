@@ -1,7 +1,7 @@
 //! Selection of rows.
 
 use cuda_std::emulation::{Gpu, LaunchConfig};
-use gpu_kernels::select_rows as select;
+use gpu_kernels::select_rows::{self as select, GroupScore};
 
 use crate::support::{Random, softmax, wide_f32};
 
@@ -12,6 +12,7 @@ struct Plan {
     top: usize,
     window: usize,
     group: usize,
+    group_score: GroupScore,
 }
 
 /// What the kernel gave for one sequence and KV head.
@@ -62,6 +63,7 @@ fn run(scores: &[Vec<f32>], plan: Plan, splits: usize) -> Selected {
             plan.sinks as u32,
             plan.top as u32,
             plan.window as u32,
+            plan.group_score as u32,
         );
     })
     .unwrap();
@@ -79,7 +81,13 @@ fn expected(scores: &[Vec<f32>], plan: Plan) -> Vec<u32> {
     let first = plan.sinks.min(length);
     let end = length.saturating_sub(plan.window).max(first);
     let mut middle: Vec<usize> = (first..end).collect();
-    let mass = |i: usize| probabilities.iter().map(|row| row[i]).sum::<f64>();
+    let mass = |i: usize| {
+        let group = probabilities.iter().map(|row| row[i]);
+        match plan.group_score {
+            GroupScore::Sum => group.sum::<f64>(),
+            GroupScore::Max => group.fold(0.0, f64::max),
+        }
+    };
     middle.sort_by(|&i, &j| mass(j).total_cmp(&mass(i)).then(i.cmp(&j)));
     middle.truncate(plan.top);
     let mut rows: Vec<usize> = (0..first).chain(middle).chain(end..length).collect();
@@ -87,70 +95,32 @@ fn expected(scores: &[Vec<f32>], plan: Plan) -> Vec<u32> {
     rows.into_iter().map(|i| i as u32).collect()
 }
 
+/// `sinks`, `top` and `window` for a group.
+fn plan(sinks: usize, top: usize, window: usize, group: usize) -> Plan {
+    Plan {
+        sinks,
+        top,
+        window,
+        group,
+        group_score: GroupScore::Sum,
+    }
+}
+
 #[test]
 fn the_heaviest_rows_are_selected() {
     let mut random = Random::new(20);
+    let largest = Plan {
+        group_score: GroupScore::Max,
+        ..plan(4, 16, 64, 8)
+    };
     for (length, plan, splits) in [
-        (
-            1,
-            Plan {
-                sinks: 4,
-                top: 8,
-                window: 64,
-                group: 1,
-            },
-            1,
-        ),
-        (
-            66,
-            Plan {
-                sinks: 4,
-                top: 8,
-                window: 64,
-                group: 3,
-            },
-            1,
-        ),
-        (
-            77,
-            Plan {
-                sinks: 4,
-                top: 9,
-                window: 64,
-                group: 2,
-            },
-            1,
-        ),
-        (
-            300,
-            Plan {
-                sinks: 4,
-                top: 16,
-                window: 64,
-                group: 8,
-            },
-            2,
-        ),
-        (
-            2500,
-            Plan {
-                sinks: 0,
-                top: 128,
-                window: 1,
-                group: 4,
-            },
-            10,
-        ),
-        (
-            2049,
-            Plan {
-                sinks: 1,
-                top: 1,
-                window: 0,
-                group: 1,
-            },
-            70,
-        ),
+        (1, plan(4, 8, 64, 1), 1),
+        (66, plan(4, 8, 64, 3), 1),
+        (77, plan(4, 9, 64, 2), 1),
+        (300, plan(4, 16, 64, 8), 2),
+        (300, largest, 2),
+        (2500, plan(0, 128, 1, 4), 10),
+        (2049, plan(1, 1, 0, 1), 70),
     ] {
         let scores: Vec<Vec<f32>> = (0..plan.group)
             .map(|_| random.floats(length).iter().map(|x| x * 8.0).collect())
@@ -172,17 +142,17 @@ fn the_heaviest_rows_are_selected() {
 
 #[test]
 fn of_equal_rows_the_first_are_selected() {
-    let plan = Plan {
-        sinks: 2,
-        top: 5,
-        window: 3,
-        group: 1,
-    };
     let mut scores = vec![vec![0.0f32; 1500]];
-    let rows = run(&scores, plan, 1).rows;
-    assert_eq!(rows, [0, 1, 2, 3, 4, 5, 6, 1497, 1498, 1499]);
+    assert_eq!(run(&scores, plan(1, 5, 0, 1), 1).rows, [0, 1, 2, 3, 4, 5]);
+    let plan = plan(2, 5, 3, 1);
+    assert_eq!(
+        run(&scores, plan, 1).rows,
+        [0, 1, 2, 3, 4, 5, 6, 1497, 1498, 1499]
+    );
     scores[0][1200] = 1.0;
     scores[0][1100] = 2.0;
-    let rows = run(&scores, plan, 1).rows;
-    assert_eq!(rows, [0, 1, 2, 3, 4, 1100, 1200, 1497, 1498, 1499]);
+    assert_eq!(
+        run(&scores, plan, 1).rows,
+        [0, 1, 2, 3, 4, 1100, 1200, 1497, 1498, 1499]
+    );
 }
