@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::common::{demo_model, repository};
 
+/// A committed checkpoint: 3 layers, 2 KV heads of 24, a context of 1024, and
+/// sampling defaults of its own.
+const SMALL: &str = "llama-gqa-llama3-rope";
+
 /// A prompt whose reference output is known.
 pub const FRANCE: &str = "The capital of France is";
 
@@ -79,9 +83,17 @@ pub fn demo(subcommand: &str, args: &[&str]) -> Run {
         .into()
 }
 
-/// As [`demo`], with `input` on standard input.
-pub fn demo_with_input(subcommand: &str, args: &[&str], input: &str) -> Run {
-    let mut child = spawn(demo_command(subcommand, args).stdin(Stdio::piped()));
+/// Runs a subcommand with the small checkpoint to its end.
+pub fn small(subcommand: &str, args: &[&str]) -> Run {
+    small_command(subcommand, args)
+        .output()
+        .expect("the binary starts")
+        .into()
+}
+
+/// Runs a command to its end, with `input` on standard input.
+pub fn with_input(command: &mut Command, input: &str) -> Run {
+    let mut child = spawn(command.stdin(Stdio::piped()));
     let mut stdin = child.stdin.take().expect("a pipe");
     // A run that refuses its flags does not read its input.
     let _ = stdin.write_all(input.as_bytes());
@@ -93,6 +105,15 @@ pub fn demo_with_input(subcommand: &str, args: &[&str], input: &str) -> Run {
 pub fn demo_command(subcommand: &str, args: &[&str]) -> Command {
     let mut command = command(&[subcommand, "-m"]);
     command.arg(demo_model()).args(args);
+    command
+}
+
+/// A subcommand with the small checkpoint.
+pub fn small_command(subcommand: &str, args: &[&str]) -> Command {
+    let mut command = command(&[subcommand, "-m"]);
+    command
+        .arg(repository("tests/data/checkpoints").join(SMALL))
+        .args(args);
     command
 }
 

@@ -22,7 +22,7 @@ flag wins. NO_COLOR is respected.";
 /// Runs language models with keys in device memory and values fetched from the host by need
 #[derive(Debug, Parser)]
 #[command(name = "run", version, after_help = EXIT_CODES, max_term_width = 100)]
-#[command(mut_subcommands(|sub| sub.mut_args(|arg| arg.hide_env_values(true))))]
+#[command(mut_subcommands(|sub| sub.args_override_self(true).mut_args(|arg| arg.hide_env_values(true))))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

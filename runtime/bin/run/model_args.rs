@@ -13,10 +13,10 @@ pub struct ModelArgs {
     #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
     pub model: PathBuf,
     /// CPU threads [default: one for each processor]
-    #[arg(short, long, value_name = "N", env = "KCACHE_THREADS")]
+    #[arg(short, long, value_name = "N", value_parser = positive, env = "KCACHE_THREADS")]
     pub threads: Option<usize>,
     /// Prompt tokens computed at once; Ctrl-C takes effect between chunks
-    #[arg(long, value_name = "N", default_value_t = ContextOptions::default().chunk, env = "KCACHE_CHUNK")]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = ContextOptions::default().chunk, env = "KCACHE_CHUNK")]
     pub chunk: usize,
 }
 
@@ -27,4 +27,12 @@ pub struct ContextArgs {
     /// Tokens of prompt and reply together [default: what the model was made for, if it fits the memory]
     #[arg(short, long, value_name = "N", env = "KCACHE_CTX_SIZE")]
     pub ctx_size: Option<usize>,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(error.to_string()),
+    }
 }

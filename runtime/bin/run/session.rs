@@ -18,7 +18,7 @@ pub struct Opened {
     /// What the files hold.
     pub checkpoint: Checkpoint,
     plan: MemoryPlan,
-    threads: Option<usize>,
+    backend: Cpu,
     options: ContextOptions,
 }
 
@@ -51,7 +51,7 @@ impl Opened {
         );
         plan.check()?;
         Ok(Self {
-            threads: args.threads,
+            backend: Cpu::new(args.threads)?,
             options: ContextOptions {
                 n_ctx: Some(plan.n_ctx),
                 policy,
@@ -65,9 +65,13 @@ impl Opened {
     /// The ids of a prompt.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] if they do not fit the context.
+    /// [`Failure::Input`] if there are none, [`Error::ContextFull`] if they do
+    /// not fit the context.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
         let tokens = self.checkpoint.tokenizer.encode(text, true)?;
+        if tokens.is_empty() {
+            return Err(Failure::Input("the prompt has no tokens".into()));
+        }
         if tokens.len() > self.plan.n_ctx {
             return Err(Failure::Runtime(Error::ContextFull {
                 used: 0,
@@ -83,10 +87,9 @@ impl Opened {
     /// # Errors
     /// As [`Model::from_checkpoint`] and [`Context::new`]; [`Error::Cancelled`].
     pub fn load(self, ui: &Ui) -> Result<Context<Cpu>> {
-        let backend = Cpu::new(self.threads)?;
         ui.console.note(plan_line(&self.plan));
         let bar = ui.console.bytes_bar("loading");
-        let loaded = Model::from_checkpoint(self.checkpoint, backend, &mut |done, total| {
+        let loaded = Model::from_checkpoint(self.checkpoint, self.backend, &mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
             ui.interrupt.cancel.check()
