@@ -3,26 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::pairs::Pairs;
 use crate::hf::read_text;
 use crate::{Error, Result};
-
-#[derive(Deserialize)]
-struct Index<'a> {
-    #[serde(borrow)]
-    weight_map: &'a RawValue,
-}
 
 /// Reads which file holds each tensor: file names, each with its tensors in order.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let invalid = |what: String| Error::invalid(path, what);
     let text = read_text(path)?;
-    let index: Index<'_> = serde_json::from_str(&text).map_err(|e| invalid(e.to_string()))?;
-    let Pairs(pairs) = serde_json::from_str(index.weight_map.get())
-        .map_err(|e| invalid(format!("weight_map: {e}")))?;
+    let Pairs(index) = serde_json::from_str(&text).map_err(|e| invalid(e.to_string()))?;
+    let map = index.iter().find(|(key, _)| key == "weight_map");
+    let (_, map) = map.ok_or_else(|| invalid("weight_map is missing".to_owned()))?;
+    let Pairs(pairs) =
+        serde_json::from_str(map.get()).map_err(|e| invalid(format!("weight_map: {e}")))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, file) in pairs {
         let file: String = serde_json::from_str(file.get())
