@@ -13,4 +13,5 @@ mod products;
 mod rope;
 mod rows;
 mod select;
+mod strides;
 mod support;

@@ -131,12 +131,19 @@ impl Gpu {
 
     /// What a buffer holds. Bytes that nothing wrote are all ones: NaN, as floats.
     pub fn download<T: Element>(&mut self, buffer: Buffer<T>) -> Vec<T> {
-        let region = self.memory.find(buffer.address);
-        let bytes = region.map_or(&[][..], |(region, _)| region.bytes());
-        bytes
-            .chunks_exact(size_of::<T>())
-            .map(intrinsics::from_bytes)
-            .collect()
+        self.read(buffer, 0, usize::MAX)
+    }
+
+    /// At most `count` elements of a buffer from `start` on, as [`Self::download`] gives them.
+    pub fn read<T: Element>(&mut self, buffer: Buffer<T>, start: usize, count: usize) -> Vec<T> {
+        let Some((region, _)) = self.memory.find(buffer.address) else {
+            return Vec::new();
+        };
+        let count = count.min((region.length() / size_of::<T>()).saturating_sub(start));
+        let mut bytes = vec![0; count * size_of::<T>()];
+        region.load(start * size_of::<T>(), &mut bytes);
+        let elements = bytes.chunks_exact(size_of::<T>());
+        elements.map(intrinsics::from_bytes).collect()
     }
 
     /// Runs a kernel: `body` calls it once, as one thread.

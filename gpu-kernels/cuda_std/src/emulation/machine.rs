@@ -134,7 +134,7 @@ impl Machine {
     pub fn read(&mut self, address: u64, bytes: &mut [u8], site: Site) {
         bytes.fill(0);
         self.access(address, bytes.len(), Access::Read, site, |region, range| {
-            bytes.copy_from_slice(region.get(range));
+            region.load(range.start, bytes);
         });
     }
 
@@ -147,7 +147,7 @@ impl Machine {
             Access::Write,
             site,
             |region, range| {
-                region.set(range.start, bytes);
+                region.store(range.start, bytes);
             },
         );
     }
@@ -156,8 +156,8 @@ impl Machine {
     pub fn atomic(&mut self, address: u64, site: Site, new: impl FnOnce(u32) -> u32) -> u32 {
         let mut old = [0; 4];
         self.access(address, 4, Access::Atomic, site, |region, range| {
-            old.copy_from_slice(region.get(range.clone()));
-            region.set(range.start, &new(u32::from_le_bytes(old)).to_le_bytes());
+            region.load(range.start, &mut old);
+            region.store(range.start, &new(u32::from_le_bytes(old)).to_le_bytes());
         });
         u32::from_le_bytes(old)
     }
@@ -187,7 +187,7 @@ impl Machine {
             return self.report(FindingKind::Misaligned, message, Some(site));
         }
         let Some(range) = range_inside(region, offset, size) else {
-            let message = format!("{}, which has {}", place(region), region.bytes().len());
+            let message = format!("{}, which has {}", place(region), region.length());
             return self.report(FindingKind::OutOfBounds, message, Some(site));
         };
         let finding = region

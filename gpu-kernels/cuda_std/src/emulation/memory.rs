@@ -61,7 +61,7 @@ impl Memory {
 pub fn range_inside(region: &Region, offset: i64, size: usize) -> Option<Range<usize>> {
     let start = usize::try_from(offset).ok()?;
     let end = start.checked_add(size)?;
-    (end <= region.bytes().len()).then_some(start..end)
+    (end <= region.length()).then_some(start..end)
 }
 
 fn address(number: usize) -> u64 {

@@ -8,20 +8,40 @@ use super::shadow::{Access, Shadow};
 /// What unwritten memory holds: as floats of any kind it is NaN.
 const POISON: u8 = 0xff;
 
-/// Elements whose history is kept in one allocation, made when one of them is first touched.
-const PAGE: usize = 256;
+/// Bytes that are kept together. No access crosses a page: each is aligned to its size.
+const PAGE: usize = 4096;
 
-/// A buffer of device memory or an array of shared memory.
+/// A buffer of device memory or an array of shared memory. Pages exist once they are touched, so
+/// that a kernel's index arithmetic can be tested on buffers larger than the host's memory.
 #[derive(Debug)]
 pub struct Region {
     /// What messages call it.
     pub name: String,
-    bytes: Vec<u8>,
+    length: usize,
     /// Bytes of an element: histories are kept for whole elements.
     granule: usize,
+    pages: Vec<Option<Box<Page>>>,
+}
+
+#[derive(Debug)]
+struct Page {
+    bytes: [u8; PAGE],
     written: Vec<bool>,
     in_flight: Vec<bool>,
-    pages: Vec<Option<Box<[Shadow]>>>,
+    /// Who touched the elements in this launch.
+    history: Option<Box<[Shadow]>>,
+}
+
+impl Page {
+    fn new(granule: usize) -> Box<Self> {
+        let elements = PAGE / granule;
+        Box::new(Self {
+            bytes: [POISON; PAGE],
+            written: vec![false; elements],
+            in_flight: vec![false; elements],
+            history: None,
+        })
+    }
 }
 
 /// What is wrong with an access inside a region.
@@ -37,35 +57,37 @@ pub enum Fault {
 impl Region {
     /// A region that nothing has written.
     pub fn new(name: String, length: usize, granule: usize) -> Self {
-        let elements = length.div_ceil(granule);
+        let mut pages = Vec::new();
+        pages.resize_with(length.div_ceil(PAGE), || None);
         Self {
             name,
-            bytes: vec![POISON; length],
+            length,
             granule,
-            written: vec![false; elements],
-            in_flight: vec![false; elements],
-            pages: vec![None; elements.div_ceil(PAGE)],
+            pages,
         }
     }
 
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Its size in bytes.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Sets bytes from outside a launch; those past the end are dropped.
     pub fn fill(&mut self, start: usize, bytes: &[u8]) {
-        let end = (start + bytes.len()).min(self.bytes.len());
-        if start < end {
-            self.bytes[start..end].copy_from_slice(&bytes[..end - start]);
-            let elements = self.elements(&(start..end));
-            self.written[elements].fill(true);
+        let count = bytes.len().min(self.length.saturating_sub(start));
+        for (offset, &byte) in (start..).zip(&bytes[..count]) {
+            let granule = self.granule;
+            let page = self.page(offset);
+            page.bytes[offset % PAGE] = byte;
+            page.written[offset % PAGE / granule] = true;
         }
     }
 
     /// Forgets who touched it: what was done before a launch is ordered before it.
     pub fn start_launch(&mut self) {
-        self.pages.fill(None);
+        for page in self.pages.iter_mut().flatten() {
+            page.history = None;
+        }
     }
 
     /// Records an access to `range`, which lies inside, and gives the first fault.
@@ -77,19 +99,23 @@ impl Region {
         clocks: &Clocks,
     ) -> Option<Fault> {
         let mut fault = None;
-        for element in self.elements(range) {
-            if self.in_flight[element] {
+        let elements = self.elements(range);
+        let page = self.page(range.start);
+        let count = page.written.len();
+        let history = page
+            .history
+            .get_or_insert_with(|| vec![Shadow::default(); count].into_boxed_slice());
+        for element in elements {
+            if page.in_flight[element] {
                 fault = fault.or(Some(Fault::CopyInFlight));
             }
             if access == Access::Write {
-                self.written[element] = true;
-            } else if !self.written[element] {
+                page.written[element] = true;
+            } else if !page.written[element] {
                 fault = fault.or(Some(Fault::Uninitialised));
-                self.written[element] = access == Access::Atomic;
+                page.written[element] = access == Access::Atomic;
             }
-            let page = self.pages[element / PAGE]
-                .get_or_insert_with(|| vec![Shadow::default(); PAGE].into_boxed_slice());
-            if let Some((kind, earlier)) = page[element % PAGE].touch(access, now, clocks) {
+            if let Some((kind, earlier)) = history[element].touch(access, now, clocks) {
                 fault = fault.or(Some(Fault::Race(kind, earlier)));
             }
         }
@@ -98,22 +124,33 @@ impl Region {
 
     /// Says that an asynchronous copy is writing `range`, or has ended.
     pub fn set_in_flight(&mut self, range: &Range<usize>, in_flight: bool) {
-        for element in self.elements(range) {
-            self.in_flight[element] = in_flight;
+        let elements = self.elements(range);
+        self.page(range.start).in_flight[elements].fill(in_flight);
+    }
+
+    /// Copies out the bytes of a range that lies inside.
+    pub fn load(&self, start: usize, bytes: &mut [u8]) {
+        for (offset, byte) in (start..).zip(bytes) {
+            let page = &self.pages[offset / PAGE];
+            *byte = page
+                .as_ref()
+                .map_or(POISON, |page| page.bytes[offset % PAGE]);
         }
     }
 
-    /// The bytes of a range that lies inside.
-    pub fn get(&self, range: Range<usize>) -> &[u8] {
-        &self.bytes[range]
+    /// Sets the bytes of an access that lies inside.
+    pub fn store(&mut self, start: usize, bytes: &[u8]) {
+        let offset = start % PAGE;
+        self.page(start).bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Sets bytes of a range that lies inside.
-    pub fn set(&mut self, start: usize, bytes: &[u8]) {
-        self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
+    fn page(&mut self, offset: usize) -> &mut Page {
+        self.pages[offset / PAGE].get_or_insert_with(|| Page::new(self.granule))
     }
 
+    /// The elements of an access, counted from the start of its page.
     fn elements(&self, range: &Range<usize>) -> Range<usize> {
-        range.start / self.granule..range.end.div_ceil(self.granule)
+        let start = range.start % PAGE;
+        start / self.granule..(start + range.len()).div_ceil(self.granule)
     }
 }
