@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::io::Read;
 
 use crate::common::demo_model;
-use crate::support::{FRANCE, Run, arg, demo, demo_command, run, small, small_command, spawn};
+use crate::support::{
+    FRANCE, Run, arg, demo, demo_command, run, small, small_checkpoint, small_command, spawn,
+};
 
 fn refused(run: &Run, needles: &[&str]) {
     assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{run:?}");
@@ -56,6 +58,31 @@ fn an_unknown_architecture_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("config.json"), r#"{"model_type": "mamba"}"#).expect("written");
     refused_in_one_line(&open(arg(dir.path())), &["config.json", "mamba"]);
+}
+
+/// A copy of the small checkpoint with one file replaced.
+fn altered(file: &str, content: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    for entry in fs::read_dir(small_checkpoint()).expect("the small checkpoint") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).expect("copied");
+    }
+    fs::write(dir.path().join(file), content).expect("written");
+    dir
+}
+
+#[test]
+fn a_chat_needs_a_template() {
+    let model = altered("tokenizer_config.json", r#"{"eos_token": "<|im_end|>"}"#);
+    let run = run(&["chat", "-m", arg(model.path())]);
+    refused_in_one_line(&run, &[arg(model.path()), "no chat template"]);
+}
+
+#[test]
+fn recommendations_out_of_range_are_the_checkpoints_fault() {
+    let content = r#"{"do_sample": true, "eos_token_id": 2, "top_p": 7.5}"#;
+    let model = altered("generation_config.json", content);
+    refused_in_one_line(&open(arg(model.path())), &["generation", "7.5"]);
 }
 
 #[test]

@@ -181,6 +181,12 @@ fn variables_stand_for_flags_and_flags_win() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let json = noise(&["-p", FRANCE, "-n", "3", "-n", "2", "--json"]).json();
+    assert_eq!(json["stats"]["new_tokens"], 2);
+}
+
+#[test]
 fn quiet_leaves_only_the_text() {
     let run = noise(&["-p", FRANCE, "-n", "5", "--quiet"]);
     assert_eq!(run.stderr, "");

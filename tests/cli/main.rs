@@ -1,4 +1,5 @@
 //! The binary as a user meets it: flags in, text, figures and exit codes out.
+#![allow(clippy::expect_used, clippy::panic)] // helpers of tests fail by panicking
 
 #[path = "../common/mod.rs"]
 mod common;

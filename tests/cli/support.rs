@@ -1,16 +1,12 @@
 //! Running the binary.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 use crate::common::{demo_model, repository};
-
-/// A committed checkpoint: 3 layers, 2 KV heads of 24, a context of 1024, and
-/// sampling defaults of its own.
-const SMALL: &str = "llama-gqa-llama3-rope";
 
 /// A prompt whose reference output is known.
 pub const FRANCE: &str = "The capital of France is";
@@ -108,12 +104,16 @@ pub fn demo_command(subcommand: &str, args: &[&str]) -> Command {
     command
 }
 
+/// A committed checkpoint: 3 layers, 2 KV heads of 24, a context of 1024, and
+/// sampling defaults of its own.
+pub fn small_checkpoint() -> PathBuf {
+    repository("tests/data/checkpoints/llama-gqa-llama3-rope")
+}
+
 /// A subcommand with the small checkpoint.
 pub fn small_command(subcommand: &str, args: &[&str]) -> Command {
     let mut command = command(&[subcommand, "-m"]);
-    command
-        .arg(repository("tests/data/checkpoints").join(SMALL))
-        .args(args);
+    command.arg(small_checkpoint()).args(args);
     command
 }
 

@@ -123,8 +123,12 @@ impl Chat {
             .interrupt
             .while_waiting(|| stdin().read_line(&mut line));
         let read = read.map_err(|e| Failure::Input(format!("standard input: {e}")))?;
+        if read == 0 {
+            self.ui.console.prompt("\n");
+            return Ok(None);
+        }
         line.truncate(line.trim_end_matches(['\r', '\n']).len());
-        Ok((read > 0).then_some(line))
+        Ok(Some(line))
     }
 
     /// One turn. A turn that failed before its reply began is forgotten.

@@ -13,8 +13,8 @@ Exit codes:
   2    bad usage or bad input: flags, files, a prompt longer than the context
   130  interrupted by Ctrl-C or a termination signal
 
-Every flag can also be set by the environment variable named beside it; the
-flag wins. NO_COLOR is respected.";
+Every flag can also be set by the environment variable named beside it,
+over which the flag wins. NO_COLOR is respected.";
 
 // Doc comments of flags are one paragraph: clap would show longer ones, and every
 // other flag with them, as a page.
