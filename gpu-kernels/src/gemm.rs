@@ -119,7 +119,7 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
         }
     }
 
-    /// Writes the block's part of the product.
+    /// Writes the warp's part of the product, whose first element is at `row`, `column`.
     #[inline(always)]
     fn write(
         out: GlobalMut<f32>,
@@ -128,19 +128,22 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
         (m, n): (u32, u32),
         (row, column): (u32, u32),
     ) {
-        let lane = warp::lane_id();
-        for (i, tiles) in sums.iter().enumerate() {
-            for (j, sum) in tiles.iter().enumerate() {
-                for (e, &value) in sum.iter().enumerate() {
-                    let row = row + 16 * i as u32 + lane / 4 + e as u32 / 2 * 8;
-                    let column = column + 8 * j as u32 + lane % 4 * 2 + e as u32 % 2;
-                    if row < m && column < n {
-                        let bias = if bias.address() == 0 {
-                            0.0
-                        } else {
-                            bias.read(column as usize)
-                        };
-                        out.write(row as usize * n as usize + column as usize, value + bias);
+        let row = row + warp::lane_id() / 4;
+        let column = column + warp::lane_id() % 4 * 2;
+        for tile in 0..2 * NT {
+            let (tile, side) = (tile / 2, tile % 2);
+            let column = column + (8 * tile + side) as u32;
+            if column < n {
+                let bias = if bias.address() == 0 {
+                    0.0
+                } else {
+                    bias.read(column as usize)
+                };
+                for half in 0..2 * MT {
+                    let row = row + 8 * half as u32;
+                    let sum = sums[half / 2][tile][half % 2 * 2 + side] + bias;
+                    if row < m {
+                        out.write(row as usize * n as usize + column as usize, sum);
                     }
                 }
             }
