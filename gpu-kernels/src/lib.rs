@@ -34,6 +34,7 @@ pub mod rope;
 pub mod sampling;
 pub mod select_rows;
 pub mod swiglu;
+pub mod trim_rows;
 pub mod v_combine;
 pub mod v_sum;
 pub mod v_total;

@@ -1,4 +1,4 @@
-//! Reductions over a block.
+//! Reductions over a block, and running sums.
 
 use cuda_std::{Shared, thread, warp};
 
@@ -36,4 +36,37 @@ fn exchange(value: f32, neutral: f32, scratch: Shared<f32>) -> f32 {
     };
     thread::sync_threads();
     other
+}
+
+/// The sum of the lanes' values from lane 0 to this one.
+#[inline(always)]
+pub fn running_sum(mut value: u32) -> u32 {
+    for step in [1, 2, 4, 8, 16] {
+        let before = warp::warp_shuffle_up(warp::ALL, value, step);
+        if warp::lane_id() >= step {
+            value += before;
+        }
+    }
+    value
+}
+
+/// Of the threads before this one in the block, and of all, how many have the bit. For blocks of
+/// [`MAX_WARPS`] warps; `counts` holds as many words and may be used again at once.
+#[inline(always)]
+pub fn count_before(bit: bool, counts: Shared<u32>) -> (u32, u32) {
+    let (warp, lane) = (warp::warp_id(), warp::lane_id());
+    let ballot = warp::warp_vote_ballot(warp::ALL, bit);
+    if lane == 0 {
+        counts.write(warp, ballot.count_ones());
+    }
+    thread::sync_threads();
+    let count = counts.read(lane);
+    thread::sync_threads();
+    let sum = running_sum(count);
+    let warps_before = warp::warp_shuffle_idx(warp::ALL, sum - count, warp);
+    let total = warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1);
+    (
+        warps_before + (ballot & ((1 << lane) - 1)).count_ones(),
+        total,
+    )
 }

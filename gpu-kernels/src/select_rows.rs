@@ -3,31 +3,17 @@
 use cuda_std::{Global, GlobalMut, Shared, U32x2, kernel, math, shared_array, thread, warp};
 
 use crate::decode_scores::MAX_GROUP;
+use crate::reduce::{MAX_WARPS, count_before, running_sum};
 use crate::softmax::Softmax;
 
 /// Threads of a block.
 pub const THREADS: u32 = 1024;
-
-/// Warps of a block; as many as a warp has lanes.
-const WARPS: u32 = THREADS / warp::SIZE;
 
 /// Values of one digit of a key.
 const DIGITS: u32 = 256;
 
 /// Digits that a lane of the first warp counts.
 const DIGITS_PER_LANE: u32 = DIGITS / warp::SIZE;
-
-/// The sum of the lanes' values from lane 0 to this one.
-#[inline(always)]
-fn running_sum(mut value: u32) -> u32 {
-    for step in [1, 2, 4, 8, 16] {
-        let before = warp::warp_shuffle_up(warp::ALL, value, step);
-        if warp::lane_id() >= step {
-            value += before;
-        }
-    }
-    value
-}
 
 /// Merges the parts of each head's softmax, a warp to a head, into `shared` and `stats`.
 #[inline(always)]
@@ -170,26 +156,6 @@ struct Taken {
     equal: u32,
 }
 
-/// Of the threads before this one in the block, and of all, how many have the bit.
-#[inline(always)]
-fn count_before(bit: bool, counts: Shared<u32>) -> (u32, u32) {
-    let (warp, lane) = (warp::warp_id(), warp::lane_id());
-    let ballot = warp::warp_vote_ballot(warp::ALL, bit);
-    if lane == 0 {
-        counts.write(warp, ballot.count_ones());
-    }
-    thread::sync_threads();
-    let count = counts.read(lane);
-    thread::sync_threads();
-    let sum = running_sum(count);
-    let warps_before = warp::warp_shuffle_idx(warp::ALL, sum - count, warp);
-    let total = warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1);
-    (
-        warps_before + (ballot & ((1 << lane) - 1)).count_ones(),
-        total,
-    )
-}
-
 impl Candidates {
     /// Writes the positions whose keys exceed `key`, and the first `ties` of those that equal it,
     /// in ascending order.
@@ -267,7 +233,7 @@ pub fn select_rows(
     let statistics = shared_array![U32x2; MAX_GROUP];
     let digit_counts = shared_array![u32; DIGITS];
     let found = shared_array![u32; 2];
-    let warp_counts = shared_array![u32; WARPS];
+    let warp_counts = shared_array![u32; MAX_WARPS];
     let (kv_head, sequence) = (thread::block_idx_x(), thread::block_idx_y() as usize);
     let kv_heads = thread::grid_dim_x();
     let group = q_heads / kv_heads;

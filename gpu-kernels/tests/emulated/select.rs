@@ -2,6 +2,7 @@
 
 use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::select_rows::{self as select, GroupScore};
+use gpu_kernels::trim_rows;
 
 use crate::support::{Random, softmax, wide_f32};
 
@@ -13,6 +14,8 @@ struct Plan {
     window: usize,
     group: usize,
     group_score: GroupScore,
+    /// The probability at which the list is trimmed.
+    trim: Option<f32>,
 }
 
 /// What the kernel gave for one sequence and KV head.
@@ -67,6 +70,20 @@ fn run(scores: &[Vec<f32>], plan: Plan, splits: usize) -> Selected {
         );
     })
     .unwrap();
+    if let Some(p) = plan.trim {
+        let config = LaunchConfig::new([1, 1, 1], trim_rows::THREADS)
+            .dynamic_shared(trim_rows::shared_bytes(room as u32))
+            .seed(length as u64);
+        let sizes = [plan.group, stride, room, plan.sinks, plan.window];
+        gpu.launch(&trim_rows::TRIM_ROWS, config, move || {
+            let [heads, stride, room, sinks, window] = sizes.map(|s| s as u32);
+            let stats = s.as_const();
+            trim_rows::trim_rows(
+                r, c, scores, stats, lengths, heads, stride, room, sinks, window, p,
+            );
+        })
+        .unwrap();
+    }
     let count = gpu.download(counts)[0] as usize;
     Selected {
         rows: gpu.download(rows)[..count].to_vec(),
@@ -80,7 +97,6 @@ fn expected(scores: &[Vec<f32>], plan: Plan) -> Vec<u32> {
     let probabilities: Vec<Vec<f64>> = scores.iter().map(|row| softmax(&wide_f32(row))).collect();
     let first = plan.sinks.min(length);
     let end = length.saturating_sub(plan.window).max(first);
-    let mut middle: Vec<usize> = (first..end).collect();
     let mass = |i: usize| {
         let group = probabilities.iter().map(|row| row[i]);
         match plan.group_score {
@@ -88,9 +104,20 @@ fn expected(scores: &[Vec<f32>], plan: Plan) -> Vec<u32> {
             GroupScore::Max => group.fold(0.0, f64::max),
         }
     };
+    let mut middle: Vec<usize> = (first..end).collect();
     middle.sort_by(|&i, &j| mass(j).total_cmp(&mass(i)).then(i.cmp(&j)));
     middle.truncate(plan.top);
-    let mut rows: Vec<usize> = (0..first).chain(middle).chain(end..length).collect();
+    let always = (0..first).chain(end..length);
+    if let Some(p) = plan.trim {
+        let mut held: f64 = always.clone().map(mass).sum();
+        let needed = f64::from(p) * plan.group as f64;
+        middle.retain(|&i| {
+            let stays = held < needed;
+            held += mass(i);
+            stays
+        });
+    }
+    let mut rows: Vec<usize> = always.chain(middle).collect();
     rows.sort_unstable();
     rows.into_iter().map(|i| i as u32).collect()
 }
@@ -103,6 +130,7 @@ fn plan(sinks: usize, top: usize, window: usize, group: usize) -> Plan {
         window,
         group,
         group_score: GroupScore::Sum,
+        trim: None,
     }
 }
 
@@ -154,5 +182,54 @@ fn of_equal_rows_the_first_are_selected() {
     assert_eq!(
         run(&scores, plan, 1).rows,
         [0, 1, 2, 3, 4, 1100, 1200, 1497, 1498, 1499]
+    );
+}
+
+#[test]
+fn lists_are_trimmed_to_a_probability() {
+    let mut random = Random::new(21);
+    let scores: Vec<Vec<f32>> = (0..3)
+        .map(|_| random.floats(3000).iter().map(|x| x * 9.0).collect())
+        .collect();
+    let mut sizes = Vec::new();
+    for (top, p) in [
+        (2000, 0.5),
+        (2000, 0.9),
+        (40, 0.9),
+        (2990, 0.999),
+        (100, 0.0),
+        (2000, 1.1),
+    ] {
+        let plan = Plan {
+            trim: Some(p),
+            ..plan(2, top, 8, 3)
+        };
+        let rows = run(&scores, plan, 12).rows;
+        assert_eq!(rows, expected(&scores, plan), "{top} rows, {p}");
+        sizes.push(rows.len());
+    }
+    // The cases differ: cut by the probability, by the number of rows, to nothing, not at all.
+    assert!(sizes[0] < sizes[1] && sizes[1] < 2010, "{sizes:?}");
+    assert_eq!((sizes[2], sizes[4], sizes[5]), (50, 10, 2010));
+    // One of few: fewer positions than sinks and window.
+    let short: Vec<Vec<f32>> = scores.iter().map(|row| row[..5].to_vec()).collect();
+    let plan = Plan {
+        trim: Some(0.9),
+        ..plan(2, 4, 8, 3)
+    };
+    assert_eq!(run(&short, plan, 1).rows, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn of_equal_rows_trimming_keeps_the_first() {
+    let scores = vec![vec![0.0f32; 1024]];
+    let plan = Plan {
+        trim: Some(0.25),
+        ..plan(0, 1000, 6, 1)
+    };
+    let rows = run(&scores, plan, 1).rows;
+    assert!(
+        rows.iter().copied().eq((0..250).chain(1018..1024)),
+        "{rows:?}"
     );
 }
