@@ -12,19 +12,6 @@ const DEPTH: u32 = 32;
 /// Stages: one in use, the others on their way.
 const STAGES: u32 = 4;
 
-/// The shape of a block's work: warps stand `WARPS_M × WARPS_N`, and each computes `16 · MT` rows
-/// and `8 · NT` columns.
-struct Shape<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>;
-
-impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
-    Shape<WARPS_M, WARPS_N, MT, NT>
-{
-    const ROWS: u32 = WARPS_M * 16 * MT as u32;
-    const COLUMNS: u32 = WARPS_N * 8 * NT as u32;
-    const THREADS: u32 = WARPS_M * WARPS_N * warp::SIZE;
-    const STAGE_BYTES: u32 = Tile::<bf16, DEPTH>::bytes(Self::ROWS + Self::COLUMNS);
-}
-
 /// How a kernel of this file is launched: grid `(ceil(n / columns), ceil(m / rows))`.
 #[derive(Clone, Copy, Debug)]
 pub struct TileShape {
@@ -38,14 +25,22 @@ pub struct TileShape {
     pub shared_bytes: u32,
 }
 
-macro_rules! tile_shape {
-    ($shape:ty) => {
-        TileShape {
-            rows: <$shape>::ROWS,
-            columns: <$shape>::COLUMNS,
-            threads: <$shape>::THREADS,
-            shared_bytes: <$shape>::STAGE_BYTES * STAGES,
-        }
+/// The shape of a block's work: warps stand `WARPS_M × WARPS_N`, and each computes `16 · MT` rows
+/// and `8 · NT` columns.
+struct Shape<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>;
+
+impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
+    Shape<WARPS_M, WARPS_N, MT, NT>
+{
+    const ROWS: u32 = WARPS_M * 16 * MT as u32;
+    const COLUMNS: u32 = WARPS_N * 8 * NT as u32;
+    const THREADS: u32 = WARPS_M * WARPS_N * warp::SIZE;
+    const STAGE_BYTES: u32 = Tile::<bf16, DEPTH>::bytes(Self::ROWS + Self::COLUMNS);
+    const TILE: TileShape = TileShape {
+        rows: Self::ROWS,
+        columns: Self::COLUMNS,
+        threads: Self::THREADS,
+        shared_bytes: Self::STAGE_BYTES * STAGES,
     };
 }
 
@@ -53,10 +48,10 @@ type Large = Shape<2, 4, 4, 4>;
 type Small = Shape<1, 4, 2, 2>;
 
 /// The kernels `gemm_large_*`, for hundreds of rows and more.
-pub const LARGE: TileShape = tile_shape!(Large);
+pub const LARGE: TileShape = Large::TILE;
 
 /// The kernels `gemm_small_*`, for tens of rows.
-pub const SMALL: TileShape = tile_shape!(Small);
+pub const SMALL: TileShape = Small::TILE;
 
 /// The operands of a product.
 struct Operands<T> {

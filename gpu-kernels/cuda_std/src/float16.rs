@@ -2,7 +2,7 @@
 
 use crate::{Element, platform};
 
-/// A 16-bit float: [`bf16`] or [`f16`].
+/// A 16-bit float: [`bf16`] or [`struct@f16`].
 pub trait Float16: Element {
     /// Widens exactly.
     fn to_f32(self) -> f32;
