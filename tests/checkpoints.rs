@@ -1,6 +1,8 @@
 //! Random checkpoints of every architecture against the logits of a float64
 //! forward pass (tools/reference/random_checkpoint.py).
 
+#![cfg(test)]
+
 mod common;
 
 use common::{context, fixture, never, nmse, repository, worst};
@@ -48,7 +50,9 @@ fn prefill_logits_equal_the_reference() {
         let mut sequence = context.sequence().unwrap();
         let mut logits = Vec::new();
         context
-            .prefill_all_logits(&mut sequence, &reference.ids, &never(), |l| logits.extend(l))
+            .prefill_all_logits(&mut sequence, &reference.ids, &never(), |l| {
+                logits.extend(l)
+            })
             .unwrap();
         let rows: Vec<&[f32]> = logits.chunks_exact(model.config().vocab_size).collect();
         let last = &rows[rows.len() - reference.logits.len()..];

@@ -1,6 +1,8 @@
 //! The KV policies against the dense baseline, and the engine's promises about
 //! the state of a sequence, on small random checkpoints.
 
+#![cfg(test)]
+
 mod common;
 
 use std::sync::Arc;

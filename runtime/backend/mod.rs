@@ -61,11 +61,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<()>;
 
     /// `out = x Wᵀ + b` for each of `projections`, in one go.
-    fn linear(
-        &self,
-        x: &Self::Activation,
-        projections: &mut [Projection<'_, Self>],
-    ) -> Result<()>;
+    fn linear(&self, x: &Self::Activation, projections: &mut [Projection<'_, Self>]) -> Result<()>;
 
     /// Rotates every head of row `i` of `x` to position `positions[i]`.
     fn rotate(

@@ -64,7 +64,12 @@ impl KvCounters {
             bytes_fetched: self.bytes_fetched - before.bytes_fetched,
             bytes_near: self.bytes_near - before.bytes_near,
             bytes_pushed: self.bytes_pushed - before.bytes_pushed,
-            set_sizes: self.set_sizes.iter().zip(earlier).map(|(now, then)| now - then).collect(),
+            set_sizes: self
+                .set_sizes
+                .iter()
+                .zip(earlier)
+                .map(|(now, then)| now - then)
+                .collect(),
         }
     }
 

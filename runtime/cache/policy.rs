@@ -146,7 +146,10 @@ mod tests {
             Selection::TopN { n: 0 },
             Selection::TopP { p: 0.0, n_max: 9 },
             Selection::TopP { p: 1.5, n_max: 9 },
-            Selection::TopP { p: f32::NAN, n_max: 9 },
+            Selection::TopP {
+                p: f32::NAN,
+                n_max: 9,
+            },
             Selection::TopP { p: 0.9, n_max: 0 },
         ] {
             let policy = KvPolicy {

@@ -20,12 +20,7 @@ pub fn top_n(scores: &[f32], range: std::ops::Range<usize>, n: usize) -> Vec<usi
 
 /// The fewest positions of `range`, largest `scores` first, whose sum reaches
 /// `mass`, but at most `n_max`; ascending.
-pub fn top_p(
-    scores: &[f32],
-    range: std::ops::Range<usize>,
-    mass: f32,
-    n_max: usize,
-) -> Vec<usize> {
+pub fn top_p(scores: &[f32], range: std::ops::Range<usize>, mass: f32, n_max: usize) -> Vec<usize> {
     let mut picked: Vec<usize> = range.collect();
     keep_largest(scores, &mut picked, n_max);
     picked.sort_unstable_by(|&a, &b| rank(scores, a, b));

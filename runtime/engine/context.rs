@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kcache_models::config::ModelConfig;
+
 use super::layer::Workspace;
 use super::{MemoryPlan, Model, Sequence};
 use crate::backend::Backend;
@@ -30,6 +32,37 @@ impl Default for ContextOptions {
     }
 }
 
+impl ContextOptions {
+    /// What one sequence will take, for a model of `config` whose weights take
+    /// `weight_bytes`: all checks of a context, before anything is loaded.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an option out of range,
+    /// [`Error::OutOfMemory`] if a sequence of `n_ctx` tokens cannot fit.
+    pub fn plan(&self, config: &ModelConfig, weight_bytes: u64) -> Result<MemoryPlan> {
+        let n_ctx = self.n_ctx.unwrap_or(config.max_position);
+        if n_ctx == 0 || n_ctx > config.max_position {
+            return Err(Error::InvalidArgument(format!(
+                "a context of {n_ctx} tokens is outside 1 to {}, which this model was made for",
+                config.max_position
+            )));
+        }
+        if self.chunk == 0 {
+            return Err(Error::InvalidArgument(
+                "prefill chunks need at least 1 token, got 0".into(),
+            ));
+        }
+        self.policy.validate()?;
+        let plan = match self.n_ctx {
+            Some(_) => MemoryPlan::new,
+            None => MemoryPlan::fit,
+        };
+        let plan = plan(config, weight_bytes, &self.policy, n_ctx, self.chunk);
+        plan.check()?;
+        Ok(plan)
+    }
+}
+
 /// Computes with a model, one call at a time. Several contexts may share one
 /// model and run on different threads.
 pub struct Context<B: Backend> {
@@ -41,35 +74,14 @@ pub struct Context<B: Backend> {
 }
 
 impl<B: Backend> Context<B> {
-    /// Checks the options against the model and the machine's memory, and
-    /// allocates what computing needs. K and V grow with each sequence.
+    /// Allocates what computing needs, within the plan of `options`. K and V
+    /// grow with each sequence.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an option out of range,
-    /// [`Error::OutOfMemory`] if one sequence of `n_ctx` tokens cannot fit.
+    /// As [`ContextOptions::plan`].
     pub fn new(model: Arc<Model<B>>, options: &ContextOptions) -> Result<Self> {
-        let config = model.config();
-        let n_ctx = options.n_ctx.unwrap_or(config.max_position);
-        if n_ctx == 0 || n_ctx > config.max_position {
-            return Err(Error::InvalidArgument(format!(
-                "a context of {n_ctx} tokens is outside 1 to {}, which this model was made for",
-                config.max_position
-            )));
-        }
-        if options.chunk == 0 {
-            return Err(Error::InvalidArgument(
-                "prefill chunks need at least 1 token, got 0".into(),
-            ));
-        }
-        options.policy.validate()?;
-        let plan = match options.n_ctx {
-            Some(_) => MemoryPlan::new,
-            None => MemoryPlan::fit,
-        };
-        let weights = model.weight_bytes();
-        let plan = plan(config, weights, &options.policy, n_ctx, options.chunk);
-        plan.check()?;
-        let work = Workspace::new(&model.backend, config)?;
+        let plan = options.plan(model.config(), model.weight_bytes())?;
+        let work = Workspace::new(&model.backend, model.config())?;
         Ok(Self {
             work,
             plan,
@@ -86,7 +98,10 @@ impl<B: Backend> Context<B> {
     pub fn sequence(&self) -> Result<Sequence<B>> {
         Ok(Sequence {
             tokens: Vec::new(),
-            kv: self.model.backend.kv_cache(&self.model.config, &self.policy)?,
+            kv: self
+                .model
+                .backend
+                .kv_cache(&self.model.config, &self.policy)?,
             n_ctx: self.plan.n_ctx,
         })
     }

@@ -43,11 +43,7 @@ impl<B: Backend> Context<B> {
 }
 
 impl<B: Backend> Model<B> {
-    fn decode_pass(
-        &self,
-        work: &mut Workspace<B>,
-        steps: &mut [Step<'_, B>],
-    ) -> Result<Vec<f32>> {
+    fn decode_pass(&self, work: &mut Workspace<B>, steps: &mut [Step<'_, B>]) -> Result<Vec<f32>> {
         let backend = &self.backend;
         let tokens: Vec<u32> = steps.iter().map(|s| s.token).collect();
         let positions: Vec<usize> = steps.iter().map(|s| s.sequence.len()).collect();

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::stop::{Scan, StopStrings};
 use super::{CancelFlag, Context, Sampler, SamplingParams, Sequence, Stats, Step};
+use crate::Result;
 use crate::backend::Backend;
 use crate::cache::KvCounters;
-use crate::Result;
 
 /// Settings of a [`Generation`].
 #[derive(Clone, Debug)]

@@ -76,7 +76,8 @@ impl<B: Backend> Model<B> {
     /// Starts a pass: the residual stream is the tokens' embeddings.
     pub(crate) fn embed(&self, work: &mut Workspace<B>, tokens: &[u32]) -> Result<()> {
         work.resize(&self.backend, tokens.len())?;
-        self.backend.embed(&self.weights.embedding, tokens, &mut work.x)
+        self.backend
+            .embed(&self.weights.embedding, tokens, &mut work.x)
     }
 
     /// Norm, Q, K and V projections, and the rotation to `positions`.
@@ -143,7 +144,12 @@ impl<B: Backend> Model<B> {
         backend.resize(&mut work.logits, tokens - first)?;
         backend.copy_rows(&work.x, first..tokens, &mut work.wanted)?;
         let eps = self.config.rms_norm_eps;
-        backend.rms_norm(&work.wanted, &self.weights.final_norm, eps, &mut work.normed)?;
+        backend.rms_norm(
+            &work.wanted,
+            &self.weights.final_norm,
+            eps,
+            &mut work.normed,
+        )?;
         let weights = &self.weights;
         let head = Projection {
             weight: weights.lm_head.as_ref().unwrap_or(&weights.embedding),

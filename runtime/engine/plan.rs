@@ -161,7 +161,10 @@ mod tests {
         let mut plan = MemoryPlan::new(&config(), 0, &KvPolicy::full(), 4096, 512);
         plan.available = Some(1000);
         let text = plan.check().unwrap_err().to_string();
-        assert!(text.contains("4096 tokens") && text.contains("1000 are available"), "{text}");
+        assert!(
+            text.contains("4096 tokens") && text.contains("1000 are available"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ impl<B: Backend> Context<B> {
         cancel: &CancelFlag,
     ) -> Result<Vec<f32>> {
         let mut last = Vec::new();
-        self.prefill_chunks(sequence, tokens, LogitRows::Last, cancel, |logits| last = logits)?;
+        self.prefill_chunks(sequence, tokens, LogitRows::Last, cancel, |logits| {
+            last = logits
+        })?;
         Ok(last)
     }
 

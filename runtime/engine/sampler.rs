@@ -71,7 +71,12 @@ impl SamplingParams {
             temperature.is_finite() && temperature >= 0.0,
             "a finite number of at least 0",
         )?;
-        check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1")?;
+        check(
+            "top-p",
+            top_p,
+            top_p > 0.0 && top_p <= 1.0,
+            "above 0 and at most 1",
+        )?;
         check("min-p", min_p, (0.0..=1.0).contains(&min_p), "from 0 to 1")
     }
 }
@@ -117,8 +122,7 @@ impl Sampler {
 
     /// The top-k candidates, or all, in descending order.
     fn most_likely(&self, logits: &[f32]) -> Vec<Candidate> {
-        let descending =
-            |a: &Candidate, b: &Candidate| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let descending = |a: &Candidate, b: &Candidate| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let mut candidates: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
         let k = self.params.top_k;
         if k > 0 && k < candidates.len() {
@@ -245,9 +249,18 @@ mod tests {
 
     #[test]
     fn each_cut_leaves_the_likely_tokens() {
-        let top_k = SamplingParams { top_k: 2, ..at(1.0) };
-        let top_p = SamplingParams { top_p: 0.6, ..at(1.0) };
-        let min_p = SamplingParams { min_p: 0.3, ..at(1.0) };
+        let top_k = SamplingParams {
+            top_k: 2,
+            ..at(1.0)
+        };
+        let top_p = SamplingParams {
+            top_p: 0.6,
+            ..at(1.0)
+        };
+        let min_p = SamplingParams {
+            min_p: 0.3,
+            ..at(1.0)
+        };
         assert_eq!(counts(at(0.0), &[]), [0, 10_000, 0, 0]);
         let [a, b, c, d] = counts(top_k, &[]);
         assert!(a == 0 && d == 0 && b > c && c > 0);
@@ -278,10 +291,22 @@ mod tests {
         for params in [
             at(-1.0),
             at(f32::NAN),
-            SamplingParams { top_p: 0.0, ..at(1.0) },
-            SamplingParams { top_p: f32::NAN, ..at(1.0) },
-            SamplingParams { min_p: 1.5, ..at(1.0) },
-            SamplingParams { repetition_penalty: 0.0, ..at(1.0) },
+            SamplingParams {
+                top_p: 0.0,
+                ..at(1.0)
+            },
+            SamplingParams {
+                top_p: f32::NAN,
+                ..at(1.0)
+            },
+            SamplingParams {
+                min_p: 1.5,
+                ..at(1.0)
+            },
+            SamplingParams {
+                repetition_penalty: 0.0,
+                ..at(1.0)
+            },
         ] {
             assert!(Sampler::new(params.clone()).is_err(), "{params:?}");
         }

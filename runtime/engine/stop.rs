@@ -28,7 +28,10 @@ impl StopStrings {
     /// Takes the next piece of text.
     pub fn push(&mut self, text: &str) -> Scan {
         self.pending.push_str(text);
-        let found = self.stops.iter().filter_map(|s| self.pending.find(s.as_str()));
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|s| self.pending.find(s.as_str()));
         if let Some(at) = found.min() {
             self.pending.truncate(at);
             return Scan::Stop(std::mem::take(&mut self.pending));
@@ -73,13 +76,22 @@ mod tests {
 
     #[test]
     fn a_stop_string_across_pieces_is_found() {
-        assert_eq!(scan(&["END"], &["so E", "N", "D and on"]), ("so ".into(), true));
-        assert_eq!(scan(&["\n\n", "Q:"], &["a\n", "Q", ": b"]), ("a\n".into(), true));
+        assert_eq!(
+            scan(&["END"], &["so E", "N", "D and on"]),
+            ("so ".into(), true)
+        );
+        assert_eq!(
+            scan(&["\n\n", "Q:"], &["a\n", "Q", ": b"]),
+            ("a\n".into(), true)
+        );
     }
 
     #[test]
     fn held_back_text_appears_when_it_was_no_stop() {
-        assert_eq!(scan(&["END"], &["the E", "N", "T"]), ("the ENT".into(), false));
+        assert_eq!(
+            scan(&["END"], &["the E", "N", "T"]),
+            ("the ENT".into(), false)
+        );
         assert_eq!(scan(&["END"], &["EN"]), ("EN".into(), false));
         assert_eq!(scan(&[""], &["text"]), ("text".into(), false));
     }

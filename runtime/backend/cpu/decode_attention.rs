@@ -16,12 +16,7 @@ use crate::cache::{
 ///
 /// `q` and `out` are `[n_heads * head_dim]`; K and V of the newest position
 /// have been appended.
-pub fn decode_attention(
-    cache: &mut KvCache,
-    layer: usize,
-    q: &[f32],
-    out: &mut [f32],
-) {
+pub fn decode_attention(cache: &mut KvCache, layer: usize, q: &[f32], out: &mut [f32]) {
     let policy = cache.policy().clone();
     let dense = policy.is_dense(layer);
     let (keys, values, heads) = cache.layer_mut(layer);
@@ -53,12 +48,7 @@ pub fn decode_attention(
 }
 
 /// Exact probabilities `[group_size, positions]` of the queries `q` over `keys`.
-fn score(
-    keys: &BlockStore,
-    head: usize,
-    q: &[f32],
-    mut probs: Vec<f32>,
-) -> Vec<f32> {
+fn score(keys: &BlockStore, head: usize, q: &[f32], mut probs: Vec<f32>) -> Vec<f32> {
     let (len, head_dim) = (keys.len(), keys.head_dim());
     let group = q.len() / head_dim;
     let scale = (head_dim as f32).sqrt().recip();

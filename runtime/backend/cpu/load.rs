@@ -21,7 +21,9 @@ pub fn check_finite(tensor: &Tensor) -> Result<()> {
             (!all_finite(&floats)).then_some(row)
         });
     match broken {
-        Some(row) => Err(tensor.error(format!("row {row} holds NaN or infinity")).into()),
+        Some(row) => Err(tensor
+            .error(format!("row {row} holds NaN or infinity"))
+            .into()),
         None => Ok(()),
     }
 }
@@ -34,11 +36,13 @@ pub fn vector(tensor: &Tensor) -> Result<Vec<f32>> {
     check_finite(tensor)?;
     let mut floats = Vec::new();
     let n = tensor.rows() * tensor.cols();
-    floats.try_reserve_exact(n).map_err(|_| Error::OutOfMemory {
-        what: "a weight vector".into(),
-        bytes: (n * size_of::<f32>()) as u64,
-        available: None,
-    })?;
+    floats
+        .try_reserve_exact(n)
+        .map_err(|_| Error::OutOfMemory {
+            what: "a weight vector".into(),
+            bytes: (n * size_of::<f32>()) as u64,
+            available: None,
+        })?;
     floats.resize(n, 0.0);
     quant::dequantize(tensor.dtype(), tensor.bytes(), &mut floats);
     Ok(floats)

@@ -113,11 +113,13 @@ impl Backend for Cpu {
     fn resize(&self, x: &mut Matrix, rows: usize) -> Result<()> {
         let floats = rows * x.width;
         let more = floats.saturating_sub(x.data.len());
-        x.data.try_reserve_exact(more).map_err(|_| Error::OutOfMemory {
-            what: format!("activations of {rows} tokens"),
-            bytes: (floats * size_of::<f32>()) as u64,
-            available: None,
-        })?;
+        x.data
+            .try_reserve_exact(more)
+            .map_err(|_| Error::OutOfMemory {
+                what: format!("activations of {rows} tokens"),
+                bytes: (floats * size_of::<f32>()) as u64,
+                available: None,
+            })?;
         x.data.resize(floats, 0.0);
         Ok(())
     }

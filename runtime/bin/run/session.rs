@@ -30,32 +30,18 @@ impl Opened {
     /// For a bad checkpoint, and for a context that the model or the memory does not allow.
     pub fn open(args: &ModelArgs, n_ctx: Option<usize>, policy: KvPolicy) -> Result<Self> {
         let checkpoint = Checkpoint::open(&args.model)?;
-        let limit = checkpoint.config.max_position;
-        let wanted = n_ctx.unwrap_or(limit);
-        if wanted == 0 || wanted > limit {
-            return Err(Failure::Input(format!(
-                "a context of {wanted} tokens is outside 1 to {limit}, which {} was made for",
-                args.model.display()
-            )));
-        }
-        let plan = match n_ctx {
-            Some(_) => MemoryPlan::new,
-            None => MemoryPlan::fit,
+        let options = ContextOptions {
+            n_ctx,
+            policy,
+            chunk: args.chunk,
         };
-        let plan = plan(
-            &checkpoint.config,
-            checkpoint.weight_bytes,
-            &policy,
-            wanted,
-            args.chunk,
-        );
-        plan.check()?;
+        let plan = options.plan(&checkpoint.config, checkpoint.weight_bytes)?;
         Ok(Self {
             backend: Cpu::new(args.threads)?,
+            // What fits now is what the context will hold.
             options: ContextOptions {
                 n_ctx: Some(plan.n_ctx),
-                policy,
-                chunk: args.chunk,
+                ..options
             },
             checkpoint,
             plan,
