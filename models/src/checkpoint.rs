@@ -108,7 +108,7 @@ impl Checkpoint {
         let template: Option<&str> = file.get("tokenizer.chat_template")?;
         let template = template.map(|source| ChatTemplate::new(source, &bos, &eos));
         Ok(Self {
-            chat_template: template.transpose()?,
+            chat_template: template,
             weight_bytes: weight_bytes(&weights),
             format: Format::Gguf,
             config,

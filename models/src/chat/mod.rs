@@ -11,7 +11,7 @@ mod methods;
 
 use std::sync::Arc;
 
-use minijinja::{ErrorKind, Value, context};
+use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::{Error, Result};
 
@@ -54,25 +54,25 @@ struct Parts {
 }
 
 impl ChatTemplate {
-    /// Checks a template's syntax; `bos_token` and `eos_token` are the texts it
-    /// sees under these names.
+    /// A template that sees `bos_token` and `eos_token` under these names.
+    ///
+    /// The source is looked at when it is used: a checkpoint whose template
+    /// cannot be run here can still complete text.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Self {
+        Self(Arc::new(Parts {
+            source: source.to_owned(),
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+        }))
+    }
+
+    /// Compiles the template without running it.
     ///
     /// # Errors
     /// [`Error::Template`] with the line of a syntax error, if the source is
     /// above 64 KiB, has a tag of thousands of tokens, or uses a namespace as a value.
-    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
-        let n = source.len();
-        if n > MAX_SOURCE_BYTES {
-            let message = format!("{n} bytes, above the limit of {MAX_SOURCE_BYTES}");
-            return Err(Error::Template(message));
-        }
-        checks::check(source)?;
-        on_large_stack(|| environment::compile(source).map(|_| ()))?;
-        Ok(Self(Arc::new(Parts {
-            source: source.to_owned(),
-            bos_token: bos_token.to_owned(),
-            eos_token: eos_token.to_owned(),
-        })))
+    pub fn check(&self) -> Result<()> {
+        on_large_stack(|| self.compile().map(|_| ()))
     }
 
     /// The Jinja source.
@@ -84,18 +84,30 @@ impl ChatTemplate {
     /// assistant's reply starts. Special tokens are written out in it.
     ///
     /// # Errors
-    /// [`Error::Template`] if the template rejects the messages or passes a limit.
+    /// As [`ChatTemplate::check`], and if the template refuses the messages or
+    /// passes a limit.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         on_large_stack(|| self.render_here(messages, add_generation_prompt))
     }
 
+    fn compile(&self) -> Result<Environment<'_>> {
+        let source = self.source();
+        let n = source.len();
+        if n > MAX_SOURCE_BYTES {
+            let message = format!("{n} bytes, above the limit of {MAX_SOURCE_BYTES}");
+            return Err(Error::Template(message));
+        }
+        checks::check(source)?;
+        environment::compile(source)
+    }
+
     fn render_here(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let environment = self.compile()?;
         let Parts {
-            source,
             bos_token,
             eos_token,
+            ..
         } = &*self.0;
-        let environment = environment::compile(source)?;
         let template = environment
             .get_template(environment::NAME)
             .map_err(failed)?;

@@ -1,5 +1,6 @@
 //! JSON files of a checkpoint, read key by key.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -74,13 +75,25 @@ impl JsonFile {
 
     /// An error about the value of `key`.
     fn invalid(&self, key: &str, value: &Value, expected: &str) -> Error {
-        let mut shown = value.to_string();
-        if let Some((end, _)) = shown.char_indices().nth(60) {
-            shown.truncate(end);
-            shown.push('…');
-        }
+        let shown = shown(value);
         Error::invalid(&self.path, format!("{key} is {shown}, expected {expected}"))
     }
+}
+
+/// Part of a file as an error message repeats it: cut after 60 characters.
+pub(crate) fn shown(part: impl Display) -> String {
+    const SHOWN: usize = 60;
+    let mut shown = part.to_string();
+    if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
+/// A string of a file as an error message repeats it: quoted, escaped and cut.
+pub(crate) fn quoted(text: &str) -> String {
+    shown(format_args!("{text:?}"))
 }
 
 fn as_id(value: &Value) -> Option<u32> {

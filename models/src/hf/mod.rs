@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::chat::ChatTemplate;
 use crate::{Error, Result};
 
-pub(crate) use json::{JsonFile, read_text};
+pub(crate) use json::{JsonFile, quoted, read_text, shown};
 pub(crate) use tokenizer_config::TokenizerConfig;
 
 /// The chat template of `dir`: `chat_template.jinja`, or else the one that
@@ -23,7 +23,5 @@ pub(crate) fn read_template(dir: &Path, config: &TokenizerConfig) -> Result<Opti
     };
     let token = |token: &Option<String>| token.clone().unwrap_or_default();
     let (bos, eos) = (token(&config.bos_token), token(&config.eos_token));
-    source
-        .map(|source| ChatTemplate::new(&source, &bos, &eos))
-        .transpose()
+    Ok(source.map(|source| ChatTemplate::new(&source, &bos, &eos)))
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::pairs::Pairs;
+use crate::hf::quoted;
 use crate::{Error, Result};
 
 /// The format's limit on the header.
@@ -51,10 +52,8 @@ pub(super) fn read(path: &Path, file: &[u8]) -> Result<Vec<(String, Entry)>> {
         }
         let at = description.get().as_ptr() as usize - file.as_ptr() as usize;
         let description: Description = serde_json::from_str(description.get()).map_err(|e| {
-            Error::invalid(
-                path,
-                format!("tensor {name:?}, described at byte {at}: {e}"),
-            )
+            let name = quoted(&name);
+            Error::invalid(path, format!("tensor {name}, described at byte {at}: {e}"))
         })?;
         tensors.push((name, description));
     }
@@ -94,7 +93,7 @@ fn place(
     let mut next = data;
     let mut entries = Vec::with_capacity(tensors.len());
     for (name, description) in tensors {
-        let wrong = |what: String| format!("tensor {name:?}: {what}");
+        let wrong = |what: String| format!("tensor {}: {what}", quoted(&name));
         let size = size(&description).map_err(wrong)?;
         let (from, to) = description.data_offsets;
         if from.checked_add(size) != Some(to) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use super::pairs::Pairs;
-use crate::hf::read_text;
+use crate::hf::{quoted, read_text};
 use crate::{Error, Result};
 
 /// Reads which file holds each tensor: file names, each with its tensors in order.
@@ -18,12 +18,12 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
         serde_json::from_str(map.get()).map_err(|e| invalid(format!("weight_map: {e}")))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, file) in pairs {
-        let file: String = serde_json::from_str(file.get())
-            .map_err(|e| invalid(format!("weight_map[{tensor:?}]: {e}")))?;
+        let of = |what: String| invalid(format!("weight_map[{}]{what}", quoted(&tensor)));
+        let file: String = serde_json::from_str(file.get()).map_err(|e| of(format!(": {e}")))?;
         if !is_file_name(&file) {
-            let what = "expected the name of a file beside the index";
-            return Err(invalid(format!(
-                "weight_map[{tensor:?}] is {file:?}, {what}"
+            let file = quoted(&file);
+            return Err(of(format!(
+                " is {file}, expected the name of a file beside the index"
             )));
         }
         files.entry(file).or_default().push(tensor);

@@ -12,6 +12,7 @@ use memmap2::Mmap;
 use safetensors::Dtype;
 
 use crate::arch::{Naming, TensorSource};
+use crate::hf::quoted;
 use crate::map::map_file;
 use crate::{DType, Error, Result, Tensor};
 use header::Entry;
@@ -84,7 +85,7 @@ impl Safetensors {
             Dtype::BF16 => DType::BF16,
             other => {
                 let message =
-                    format!("tensor {name:?} has type {other}; F32, F16 and BF16 are supported");
+                    format!("tensor {name} has type {other}; F32, F16 and BF16 are supported");
                 return Err(Error::unsupported(&shard.path, message));
             }
         };
@@ -93,7 +94,7 @@ impl Safetensors {
             &[rows, cols] => [rows, cols],
             other => {
                 let message =
-                    format!("tensor {name:?} has shape {other:?}, expected one or two dimensions");
+                    format!("tensor {name} has shape {other:?}, expected one or two dimensions");
                 return Err(Error::invalid(&shard.path, message));
             }
         };
@@ -142,17 +143,16 @@ fn check_shard(
 ) -> Result<()> {
     for name in listed {
         if !found.remove(&name) {
-            let list = list.display();
-            let message = format!("tensor {name:?} is not here, though {list} says so");
+            let (name, list) = (quoted(&name), list.display());
+            let message = format!("tensor {name} is not here, though {list} says so");
             return Err(Error::invalid(shard, message));
         }
     }
     match found.into_iter().min() {
         Some(name) => {
-            let message = format!(
-                "{} holds tensor {name:?}, which weight_map does not place there",
-                shard.display()
-            );
+            let (name, shard) = (quoted(&name), shard.display());
+            let message =
+                format!("{shard} holds tensor {name}, which weight_map does not place there");
             Err(Error::invalid(list, message))
         }
         None => Ok(()),

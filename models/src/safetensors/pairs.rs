@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::hf::quoted;
+
 /// The names and unread values of a JSON object, sorted by name.
 pub(super) struct Pairs<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
@@ -30,10 +32,10 @@ impl<'de> Visitor<'de> for PairsVisitor {
         }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         match pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(A::Error::custom(format_args!(
-                "{:?} is listed twice",
-                pair[0].0
-            ))),
+            Some(pair) => {
+                let name = quoted(&pair[0].0);
+                Err(A::Error::custom(format_args!("{name} is listed twice")))
+            }
             None => Ok(Pairs(pairs)),
         }
     }

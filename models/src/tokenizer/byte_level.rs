@@ -5,6 +5,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use super::gguf::{Encoder, Tokens, failed};
 use super::pre_tokenizer;
 use super::vocabulary::Spelling;
+use crate::hf::quoted;
 use crate::{Error, Result};
 
 const MERGES: &str = "tokenizer.ggml.merges";
@@ -15,7 +16,10 @@ pub(super) fn encoder(tokens: &Tokens<'_>) -> Result<Encoder> {
     let pre = tokens.file.get::<&str>(PRE)?.unwrap_or("default");
     let pre = pre_tokenizer::by_name(pre).ok_or_else(|| {
         let known = pre_tokenizer::names();
-        let message = format!("{PRE} is {pre:?}; supported pre-tokenizers are {known}");
+        let message = format!(
+            "{PRE} is {}; supported pre-tokenizers are {known}",
+            quoted(pre)
+        );
         Error::unsupported(path, message)
     })?;
     let pre = pre.map_err(|e| failed(path, e))?;
@@ -44,7 +48,7 @@ fn merges(tokens: &Tokens<'_>, ids: &Vocab) -> Result<Merges> {
     let list: Vec<&str> = tokens.file.require(MERGES)?;
     let pairs = list.iter().enumerate().map(|(rank, merge)| {
         let wrong = |what: &str| {
-            let message = format!("{MERGES}[{rank}], {merge:?}, {what}");
+            let message = format!("{MERGES}[{rank}], {}, {what}", quoted(merge));
             Error::invalid(tokens.file.path(), message)
         };
         let pair = split(merge).ok_or_else(|| wrong("is not two tokens parted by a space"))?;

@@ -7,6 +7,7 @@ use tokenizers::AddedToken;
 use super::vocabulary::{MAX_TOKEN_BYTES, Spelling, Vocabulary, byte_token, spelt_bytes};
 use super::{Affixes, Parts, byte_level, sentencepiece};
 use crate::gguf::GgufFile;
+use crate::hf::quoted;
 use crate::{Error, Result};
 
 pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -51,7 +52,8 @@ pub(super) fn read(file: &GgufFile, rows: usize) -> Result<Parts> {
         "gpt2" => byte_level::encoder(&tokens)?,
         "llama" => sentencepiece::encoder(&tokens)?,
         other => {
-            let message = format!("{MODEL} is {other:?}; gpt2 and llama are supported");
+            let other = quoted(other);
+            let message = format!("{MODEL} is {other}; gpt2 and llama are supported");
             return Err(Error::unsupported(file.path(), message));
         }
     };
@@ -102,7 +104,8 @@ impl<'a> Tokens<'a> {
                 continue;
             }
             if let Some(first) = ids.insert(text.to_owned(), id) {
-                let message = format!("{TOKENS}[{id}] repeats entry {first}, {text:?}");
+                let text = quoted(text);
+                let message = format!("{TOKENS}[{id}] repeats entry {first}, {text}");
                 return Err(Error::invalid(self.file.path(), message));
             }
         }
@@ -204,11 +207,12 @@ fn check(text: &str, kind: Kind) -> Result<(), String> {
         ));
     }
     if text.contains('\0') {
-        return Err(format!("holds a NUL: {text:?}"));
+        return Err(format!("holds a NUL: {}", quoted(text)));
     }
     if kind == Kind::Byte && byte_token(text).is_none() {
         return Err(format!(
-            "is {text:?}, expected a byte from <0x00> to <0xFF>"
+            "is {}, expected a byte from <0x00> to <0xFF>",
+            quoted(text)
         ));
     }
     Ok(())

@@ -15,7 +15,7 @@ use super::vocabulary::{
     MAX_TOKEN_BYTES, Spelling, Vocabulary, byte_token, looks_like_byte, spelt_bytes,
 };
 use super::{Affixes, Parts};
-use crate::hf::{JsonFile, TokenizerConfig};
+use crate::hf::{JsonFile, TokenizerConfig, quoted, shown};
 use crate::{Error, Result};
 
 /// What an id stands for.
@@ -63,13 +63,13 @@ fn read_entries<'a>(file: &'a JsonFile, bpe: &Bpe<'a>, rows: usize) -> Result<En
         let id = check_id(file, id, text, rows)?;
         check_text(file, id, text)?;
         if let Some(other) = entries.insert(id, Entry { text, added: None }) {
-            let message = format!("id {id} is both {:?} and {text:?}", other.text);
-            return Err(Error::invalid(&file.path, message));
+            return Err(shared_id(file, id, other.text, text));
         }
     }
     let list = file.get("added_tokens", "a list", Value::as_array)?;
     for token in list.into_iter().flatten() {
         let (text, special) = added_token(token).ok_or_else(|| {
+            let token = shown(token);
             Error::invalid(&file.path, format!("added token {token} is malformed"))
         })?;
         let id = check_id(file, &token["id"], text, rows)?;
@@ -77,13 +77,17 @@ fn read_entries<'a>(file: &'a JsonFile, bpe: &Bpe<'a>, rows: usize) -> Result<En
         let added = Some(special);
         match entries.insert(id, Entry { text, added }) {
             Some(other) if other.text != text => {
-                let message = format!("id {id} is both {:?} and {text:?}", other.text);
-                return Err(Error::invalid(&file.path, message));
+                return Err(shared_id(file, id, other.text, text));
             }
             _ => {}
         }
     }
     Ok(entries)
+}
+
+fn shared_id(file: &JsonFile, id: u32, one: &str, other: &str) -> Error {
+    let (one, other) = (quoted(one), quoted(other));
+    Error::invalid(&file.path, format!("id {id} is both {one} and {other}"))
 }
 
 fn added_token(token: &Value) -> Option<(&str, bool)> {
@@ -96,7 +100,8 @@ fn added_token(token: &Value) -> Option<(&str, bool)> {
 fn check_id(file: &JsonFile, id: &Value, text: &str, rows: usize) -> Result<u32> {
     let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
     number.filter(|&id| (id as usize) < rows).ok_or_else(|| {
-        let message = format!("token {text:?} has id {id}, but the embedding has {rows} rows");
+        let (text, id) = (quoted(text), shown(id));
+        let message = format!("token {text} has id {id}, but the embedding has {rows} rows");
         Error::invalid(&file.path, message)
     })
 }
@@ -108,7 +113,7 @@ fn check_text(file: &JsonFile, id: u32, text: &str) -> Result<()> {
         return Err(Error::invalid(&file.path, message));
     }
     if text.contains('\0') {
-        let message = format!("token {id} holds a NUL: {text:?}");
+        let message = format!("token {id} holds a NUL: {}", quoted(text));
         return Err(Error::invalid(&file.path, message));
     }
     Ok(())
@@ -129,9 +134,9 @@ fn vocabulary(
             Some(_) => entry.text.as_bytes().to_vec(),
             None if byte_fallback && looks_like_byte(entry.text) => {
                 let byte = byte_token(entry.text).ok_or_else(|| {
-                    let text = entry.text;
+                    let text = quoted(entry.text);
                     let message =
-                        format!("token {id} is {text:?}, expected a byte from <0x00> to <0xFF>");
+                        format!("token {id} is {text}, expected a byte from <0x00> to <0xFF>");
                     Error::invalid(&file.path, message)
                 })?;
                 vec![byte]
@@ -196,8 +201,9 @@ fn check_added(
     for (id, text) in added {
         let got = encoder.token_to_id(text);
         if !text.is_empty() && got != Some(*id) {
+            let text = quoted(text);
             let message = format!(
-                "added token {text:?} has id {id}, expected {got:?}: its own in the vocabulary, or the next after it"
+                "added token {text} has id {id}, expected {got:?}: its own in the vocabulary, or the next after it"
             );
             return Err(Error::invalid(&file.path, message));
         }

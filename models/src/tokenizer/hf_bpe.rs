@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::hf::JsonFile;
+use crate::hf::{JsonFile, shown};
 use crate::{Error, Result};
 
 /// A checked BPE model.
@@ -23,7 +23,7 @@ pub(super) fn check_bpe(file: &JsonFile) -> Result<Bpe<'_>> {
     let merges = merges.ok_or_else(|| invalid("model.merges is not a list"))?;
     for (rank, merge) in merges.iter().enumerate() {
         check_merge(vocab, merge)
-            .map_err(|what| invalid(&format!("model.merges[{rank}], {merge}, {what}")))?;
+            .map_err(|what| invalid(&format!("model.merges[{rank}], {}, {what}", shown(merge))))?;
     }
     Ok(Bpe {
         vocab,
@@ -37,7 +37,7 @@ fn check_kind(file: &JsonFile, model: &Map<String, Value>) -> Result<()> {
         Value::Null if model.contains_key("merges") => {}
         Value::String(kind) if kind == "BPE" => {}
         other => {
-            let message = format!("model.type is {other}; only BPE is supported");
+            let message = format!("model.type is {}; only BPE is supported", shown(other));
             return Err(Error::unsupported(&file.path, message));
         }
     }
@@ -45,7 +45,7 @@ fn check_kind(file: &JsonFile, model: &Map<String, Value>) -> Result<()> {
     for key in ["continuing_subword_prefix", "end_of_word_suffix", "dropout"] {
         let value = model.get(key).unwrap_or(&Value::Null);
         if !(value.is_null() || value == "" || *value == 0.0) {
-            let message = format!("model.{key} is {value}, which is not supported");
+            let message = format!("model.{key} is {}, which is not supported", shown(value));
             return Err(Error::unsupported(&file.path, message));
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Affixes;
 use super::vocabulary::Spelling;
-use crate::hf::JsonFile;
+use crate::hf::{JsonFile, quoted, shown};
 use crate::{Error, Result};
 
 /// How the decoder turns tokens into text.
@@ -47,7 +47,13 @@ pub(super) fn read_decoding(file: &JsonFile) -> Result<Decoding> {
                 spelling = Some(Spelling::SentencePiece);
                 space_prefix = !says("prepend_scheme", "never");
             }
-            "Replace" => spelling = Some(Spelling::SentencePiece),
+            "Replace" if part["pattern"]["String"] == "▁" && says("content", " ") => {
+                spelling = Some(Spelling::SentencePiece);
+            }
+            "Replace" => {
+                let message = format!("decoder {} does not replace ▁ by a space", shown(part));
+                return Err(Error::unsupported(&file.path, message));
+            }
             "Strip" => space_prefix = says("content", " ") && part["start"] != 0,
             _ => {}
         }
@@ -75,7 +81,7 @@ pub(super) fn read_affixes(file: &JsonFile) -> Result<Affixes> {
         )?;
         if kind == "TemplateProcessing" {
             let outer = template(part).ok_or_else(|| {
-                let message = format!("post_processor {part} is not ids around one text");
+                let message = format!("post_processor {} is not ids around one text", shown(part));
                 Error::invalid(&file.path, message)
             })?;
             affixes.prefix.splice(0..0, outer.prefix);
@@ -135,9 +141,7 @@ fn one_of<'a>(file: &JsonFile, key: &str, part: &'a Value, known: &[&str]) -> Re
     if known.contains(&kind) {
         return Ok(kind);
     }
-    let message = format!(
-        "{key} has type {kind:?}; supported types are {}",
-        known.join(", ")
-    );
+    let (kind, known) = (quoted(kind), known.join(", "));
+    let message = format!("{key} has type {kind}; supported types are {known}");
     Err(Error::unsupported(&file.path, message))
 }

@@ -116,10 +116,6 @@ fn broken_metadata_is_named() {
         "tokenizer.ggml.eos_token_id is the string",
     );
     refused(
-        model().str("tokenizer.chat_template", "{% if %}"),
-        "chat template: syntax error",
-    );
-    refused(
         model().u32("tokenizer.chat_template", 3),
         "tokenizer.chat_template is the integer 3",
     );

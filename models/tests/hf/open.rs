@@ -104,11 +104,21 @@ fn a_checkpoint_may_have_no_template() {
     assert!(folder.open().unwrap().chat_template.is_none());
 }
 
+/// Text can be completed without a template.
 #[test]
-fn broken_templates_are_named() {
+fn broken_templates_matter_only_when_used() {
     let folder = Folder::copy_of(SINGLE).write("chat_template.jinja", b"{% if %}");
-    let message = folder.open().unwrap_err().to_string();
-    assert!(message.contains("syntax error"), "{message}");
+    let template = folder.open().unwrap().chat_template.unwrap();
+    let message = template.check().unwrap_err().to_string();
+    assert!(
+        message.starts_with("chat template: syntax error"),
+        "{message}"
+    );
+    assert_eq!(template.render(&[], true).unwrap_err().to_string(), message);
+}
+
+#[test]
+fn values_of_another_type_are_named() {
     Folder::copy_of(SINGLE)
         .json("tokenizer_config.json", |c| c["chat_template"] = 3.into())
         .refused(
