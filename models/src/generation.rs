@@ -32,15 +32,17 @@ impl GenerationConfig {
     /// lacks from `config.json`.
     pub(crate) fn from_hf(dir: &Path, config: &JsonFile) -> Result<Self> {
         let file = JsonFile::read_optional(dir.join("generation_config.json"))?;
-        let mut generation = file.as_ref().map(Self::from_json).transpose()?;
-        let generation = generation.get_or_insert_default();
+        let mut generation = match &file {
+            Some(file) => Self::from_json(file)?,
+            None => Self::default(),
+        };
         if generation.eos_token_ids.is_empty() {
             generation.eos_token_ids = config.ids("eos_token_id")?;
         }
         if generation.bos_token_id.is_none() {
             generation.bos_token_id = config.id("bos_token_id")?;
         }
-        Ok(std::mem::take(generation))
+        Ok(generation)
     }
 
     fn from_json(file: &JsonFile) -> Result<Self> {
