@@ -29,3 +29,52 @@ fn swiglu_chunk(gate: &mut [f32], up: &[f32]) {
         *gate = *gate / (1.0 + e) * up;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::dot::testing::{assert_close, floats, rng};
+
+    fn reference(gate: &[f32], up: &[f32]) -> Vec<f64> {
+        let pairs = gate.iter().zip(up);
+        pairs
+            .map(|(g, u)| {
+                let (g, u) = (f64::from(*g), f64::from(*u));
+                g / (1.0 + (-g).exp()) * u
+            })
+            .collect()
+    }
+
+    /// One row per element, so that each is held to the limit.
+    #[test]
+    fn every_element_equals_f64() {
+        let mut rng = rng(1);
+        for len in [1, 15, 1536, 3 * CHUNK + 5] {
+            let (mut gate, up) = (floats(&mut rng, len), floats(&mut rng, len));
+            gate.iter_mut().for_each(|x| *x *= 80.0);
+            let expected = reference(&gate, &up);
+            swiglu(&mut gate, &up);
+            assert_close("swiglu", &gate, &expected, 1, 5e-7);
+        }
+    }
+
+    #[test]
+    fn extremes_are_those_of_the_formula() {
+        let gate = [
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            0.0,
+            -1e30,
+            1e30,
+            2.0,
+        ];
+        for up in [1.0, -1.0, f32::INFINITY, f32::NAN] {
+            let ups = [up; 7];
+            let mut got = gate;
+            swiglu(&mut got, &ups);
+            // f64 does not overflow where f32 does, to the same limit.
+            assert_close("swiglu", &got, &reference(&gate, &ups), 1, 1e-6);
+        }
+    }
+}

@@ -46,3 +46,47 @@ fn sum_of_squares(x: &[f32]) -> f64 {
     let rest = rest.iter().map(|x| f64::from(*x) * f64::from(*x));
     lanes.into_iter().chain(rest).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::dot::testing::{assert_close, floats, rng};
+
+    fn reference(x: &[f32], weight: &[f32], eps: f32) -> Vec<f64> {
+        let row = |x: &[f32]| {
+            let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+            let root = (squares / x.len() as f64 + f64::from(eps)).sqrt();
+            let pairs = x.iter().zip(weight);
+            let scaled = pairs.map(|(x, w)| f64::from(*x) / root * f64::from(*w));
+            scaled.collect::<Vec<_>>()
+        };
+        x.chunks(weight.len()).flat_map(row).collect()
+    }
+
+    #[test]
+    fn rows_equal_f64() {
+        let mut rng = rng(1);
+        for (m, width) in [(1, 1), (1, 576), (3, 577), (100, 96), (2, 4096)] {
+            for scale in [1e-20, 1.0, 1e30] {
+                let mut x = floats(&mut rng, m * width);
+                x.iter_mut().for_each(|x| *x *= scale);
+                let weight = floats(&mut rng, width);
+                let mut out = vec![f32::NAN; m * width];
+                rms_norm(&x, &weight, 1e-5, &mut out);
+                let expected = reference(&x, &weight, 1e-5);
+                assert_close("rms_norm", &out, &expected, width, 3e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_row_stays_alone() {
+        let mut x = vec![1.0f32; 3 * 40];
+        x[40 + 17] = f32::NAN;
+        x[80 + 39] = f32::INFINITY;
+        let mut out = vec![0.0; x.len()];
+        rms_norm(&x, &[1.0; 40], 1e-5, &mut out);
+        assert_close("rms_norm", &out, &reference(&x, &[1.0; 40], 1e-5), 40, 1e-6);
+        assert!(out[40..80].iter().all(|x| x.is_nan()));
+    }
+}

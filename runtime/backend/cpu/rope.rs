@@ -124,3 +124,72 @@ fn rotate_pairs(head: &mut [f32], cos: &[f32], sin: &[f32]) {
         (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::dot::testing::{assert_close, floats, rng};
+    use kcache_models::config::RopeScaling;
+
+    fn config(style: RopeStyle) -> RopeConfig {
+        let (theta, scaling) = (100_000.0, RopeScaling::None);
+        RopeConfig {
+            theta,
+            style,
+            scaling,
+        }
+    }
+
+    /// Angles as the product of position and frequency, rotations as complex products.
+    fn reference(x: &[f32], positions: &[usize], head_dim: usize, style: RopeStyle) -> Vec<f64> {
+        let frequencies = config(style).frequencies(head_dim);
+        let width = x.len() / positions.len();
+        let mut out: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        for (row, position) in out.chunks_mut(width).zip(positions) {
+            for head in row.chunks_mut(head_dim) {
+                for (i, frequency) in frequencies.iter().enumerate() {
+                    let (a, b) = match style {
+                        RopeStyle::HalfSplit => (i, i + head_dim / 2),
+                        RopeStyle::Interleaved => (2 * i, 2 * i + 1),
+                    };
+                    let (sin, cos) = (*position as f64 * f64::from(*frequency)).sin_cos();
+                    let (x, y) = (head[a], head[b]);
+                    (head[a], head[b]) = (x * cos - y * sin, x * sin + y * cos);
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn rotations_equal_f64_up_to_far_positions() {
+        let mut rng = rng(1);
+        for style in [RopeStyle::HalfSplit, RopeStyle::Interleaved] {
+            let table_of = |head_dim| RopeTable::new(&config(style), head_dim);
+            for (head_dim, n_heads) in [(2, 3), (64, 9), (96, 1), (128, 2), (256, 4)] {
+                let table = table_of(head_dim);
+                for positions in [
+                    vec![0],
+                    vec![1_000_000],
+                    vec![5, 127, 128, 4095, 16_384, 1_048_575, 99_999_999],
+                    (1_000..1_050).collect(),
+                ] {
+                    let mut x = floats(&mut rng, positions.len() * n_heads * head_dim);
+                    let expected = reference(&x, &positions, head_dim, style);
+                    rotate(&mut x, &positions, &table);
+                    assert_close("rope", &x, &expected, head_dim, 2e-7);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn position_0_changes_nothing_and_no_rows_are_fine() {
+        let table = RopeTable::new(&config(RopeStyle::HalfSplit), 64);
+        let x = floats(&mut rng(2), 192);
+        let mut rotated = x.clone();
+        rotate(&mut rotated, &[0], &table);
+        assert_eq!(x, rotated);
+        rotate(&mut [], &[], &table);
+    }
+}

@@ -14,16 +14,15 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     /// Adding it rounds to an integer, held in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts: `n * LN2_HIGH` is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    /// Least-squares fit of `(eʳ - 1 - r) / r²`.
-    const POLYNOMIAL: [f32; 6] = [
-        1.987_569_1e-4,
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
+    /// Minimax fit of `(eʳ - 1 - r) / r²`: eʳ to 3e-9.
+    const POLYNOMIAL: [f32; 5] = [
+        1.381_432e-3,
+        8.368_851e-3,
+        4.166_84e-2,
+        1.666_652e-1,
+        4.999_999_4e-1,
     ];
     // Beyond these bounds results are infinity and 0 anyway. NaN passes.
     let x = if x > 89.0 { 89.0 } else { x };
@@ -51,16 +50,28 @@ fn power_of_two(n: i32) -> f32 {
 /// The largest of `x`, NaN aside; -inf of none.
 #[inline(always)]
 pub(super) fn max(x: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; 2 * LANES];
-    let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane = larger(*lane, *x);
         }
     }
-    let lanes = lanes.into_iter().chain(rest.iter().copied());
-    lanes.fold(f32::NEG_INFINITY, larger)
+    // Opaque for the reason given at `sum_lanes`.
+    let lanes = std::hint::black_box(lanes);
+    let halves: [f32; 8] = std::array::from_fn(|i| larger(lanes[i], lanes[i + 8]));
+    let quarters: [f32; 4] = std::array::from_fn(|i| larger(halves[i], halves[i + 4]));
+    quarters
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger)
+}
+
+/// `a`, unless `b` is larger.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
 }
 
 /// Turns `x` into `exp(x - shift)` and returns the sum.
@@ -89,7 +100,8 @@ pub(super) fn exp_sum_above<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
 #[multiversion(targets = "simd")]
 pub fn exp_sum(x: &mut [f32]) -> (f32, f32) {
     let max = max(x);
-    let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
+    // All -inf: any finite shift gives weights of 0.
+    let shift = max.max(f32::MIN);
     let mut sum = 0.0;
     for part in x.chunks_mut(1024) {
         sum += f64::from(exp_sum_above::<
@@ -97,4 +109,81 @@ pub fn exp_sum(x: &mut [f32]) -> (f32, f32) {
         >(part, shift));
     }
     (max, sum as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::dot::testing::{assert_close, floats, rng};
+
+    #[multiversion(targets = "simd")]
+    fn exp_all(x: &[f32], out: &mut [f32]) {
+        for (x, out) in x.iter().zip(out) {
+            *out =
+                exp::<{ target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) }>(*x);
+        }
+    }
+
+    /// Every 997th float: errors in units in the last place of the true result.
+    #[test]
+    fn exp_is_right_over_all_of_f32() {
+        let x: Vec<f32> = (0..u32::MAX).step_by(997).map(f32::from_bits).collect();
+        let mut by_cpu = vec![0.0; x.len()];
+        exp_all(&x, &mut by_cpu);
+        for (x, by_cpu) in x.into_iter().zip(by_cpu) {
+            let expected = f64::from(x).exp();
+            for got in [by_cpu, exp::<true>(x), exp::<false>(x)] {
+                if x.is_nan() {
+                    assert!(got.is_nan());
+                } else if (expected as f32).is_infinite() {
+                    assert_eq!(got, f32::INFINITY, "exp({x})");
+                } else {
+                    let rounded = expected as f32;
+                    let ulp = f64::from(rounded.next_up()) - f64::from(rounded);
+                    let error = (f64::from(got) - expected).abs();
+                    assert!(error <= 1.5 * ulp, "exp({x}) = {got}, not {expected}");
+                }
+            }
+        }
+        assert_eq!(exp::<false>(f32::INFINITY), f32::INFINITY);
+        assert_eq!(exp::<false>(f32::NEG_INFINITY), 0.0);
+    }
+
+    fn reference(x: &[f32]) -> (f64, Vec<f64>) {
+        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let p: Vec<f64> = x.iter().map(|x| f64::from(x - max).exp()).collect();
+        (p.iter().sum(), p)
+    }
+
+    #[test]
+    fn weights_and_sum_equal_f64() {
+        let mut rng = rng(1);
+        for len in [1, 2, 15, 16, 17, 63, 1024, 1025, 100_003] {
+            let mut x = floats(&mut rng, len);
+            x.iter_mut().for_each(|x| *x *= 20.0);
+            x[len / 2] = f32::NEG_INFINITY;
+            x[len - 1] = 12.5;
+            let (sum, expected) = reference(&x);
+            let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let (max, got_sum) = exp_sum(&mut x);
+            assert_eq!(max, largest);
+            assert_close("p", &x, &expected, len, 2e-7);
+            assert_close("sum", &[got_sum], &[sum], 1, 3e-7);
+        }
+    }
+
+    #[test]
+    fn empty_and_broken_scores() {
+        assert_eq!(exp_sum(&mut []), (f32::NEG_INFINITY, 0.0));
+        let mut hidden = [f32::NEG_INFINITY; 20];
+        assert_eq!(exp_sum(&mut hidden), (f32::NEG_INFINITY, 0.0));
+        assert_eq!(hidden, [0.0; 20]);
+        for at in [0, 16, 19] {
+            let mut x = [1.0; 20];
+            x[at] = f32::NAN;
+            let (max, sum) = exp_sum(&mut x);
+            assert_eq!(max, 1.0);
+            assert!(sum.is_nan() && x[at].is_nan() && x[1..16].iter().all(|p| *p == 1.0));
+        }
+    }
 }

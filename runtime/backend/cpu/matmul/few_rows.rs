@@ -3,7 +3,7 @@
 use kcache_models::{Tensor, quant};
 use rayon::prelude::*;
 
-use super::{FEW, Product};
+use super::{FEW, Product, row_dot};
 use crate::backend::cpu::dot::dot;
 
 /// Weights that are worth a task of their own.
@@ -24,7 +24,7 @@ pub(super) fn multiply(x: &[f32], m: usize, products: &mut [Product<'_>]) {
     // `m` slices for each task: its columns of every row of the output.
     let mut outs = Vec::new();
     for Product { weight, bias, out } in products {
-        if weight.rows() == 0 || weight.cols() == 0 {
+        if weight.rows() == 0 {
             continue;
         }
         let rows = TASK_WEIGHTS.div_ceil(weight.cols());
@@ -51,30 +51,38 @@ pub(super) fn multiply(x: &[f32], m: usize, products: &mut [Product<'_>]) {
 impl Task<'_> {
     /// Computes `outs`, this task's part of each of the output's rows.
     fn run(&self, x: &[f32], outs: &mut [&mut [f32]]) {
-        let (weight, row_bytes) = (self.weight, self.weight.row_bytes());
+        let (dtype, row_bytes) = (self.weight.dtype(), self.weight.row_bytes());
         let rows = outs.first().map_or(0, |out| out.len());
-        let stored = &weight.bytes()[self.first_row * row_bytes..][..rows * row_bytes];
-        for (r, stored) in stored.chunks_exact(row_bytes).enumerate() {
-            let mut sums = [self.bias.map_or(0.0, |bias| bias[self.first_row + r]); FEW];
-            add_row(weight, stored, x, &mut sums);
-            for (out, sum) in outs.iter_mut().zip(sums) {
-                out[r] = sum;
+        let stored = &self.weight.bytes()[self.first_row * row_bytes..][..rows * row_bytes];
+        match outs {
+            [out] => row_dot::rows(dtype, stored, x, out),
+            _ => self.run_by_pieces(stored, x, outs),
+        }
+        if let Some(bias) = self.bias {
+            for out in outs {
+                let bias = &bias[self.first_row..][..rows];
+                out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
             }
         }
     }
-}
 
-/// Adds the products of one stored row and each row of `x` to `sums`.
-fn add_row(weight: &Tensor, stored: &[u8], x: &[f32], sums: &mut [f32; FEW]) {
-    let (dtype, cols) = (weight.dtype(), weight.cols());
-    let piece_bytes = PIECE / dtype.block_len() * dtype.block_bytes();
-    let mut buffer = [0.0; PIECE];
-    for (i, stored) in stored.chunks(piece_bytes).enumerate() {
-        let start = i * PIECE;
-        let piece = &mut buffer[..PIECE.min(cols - start)];
-        quant::dequantize(dtype, stored, piece);
-        for (sum, x) in sums.iter_mut().zip(x.chunks_exact(cols)) {
-            *sum += dot(piece, &x[start..][..piece.len()]);
+    /// As [`row_dot::rows`] for several rows of `x`: decodes each weight once.
+    fn run_by_pieces(&self, stored: &[u8], x: &[f32], outs: &mut [&mut [f32]]) {
+        let (dtype, cols) = (self.weight.dtype(), self.weight.cols());
+        let piece_bytes = PIECE / dtype.block_len() * dtype.block_bytes();
+        let mut buffer = [0.0; PIECE];
+        for (r, row) in stored.chunks_exact(self.weight.row_bytes()).enumerate() {
+            let mut sums = [0.0; FEW];
+            for (start, bytes) in (0..cols).step_by(PIECE).zip(row.chunks(piece_bytes)) {
+                let piece = &mut buffer[..PIECE.min(cols - start)];
+                quant::dequantize(dtype, bytes, piece);
+                for (sum, x) in sums.iter_mut().zip(x.chunks_exact(cols)) {
+                    *sum += dot(piece, &x[start..][..piece.len()]);
+                }
+            }
+            for (out, sum) in outs.iter_mut().zip(sums) {
+                out[r] = sum;
+            }
         }
     }
 }

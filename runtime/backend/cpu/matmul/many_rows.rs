@@ -6,65 +6,99 @@ use rayon::prelude::*;
 
 use super::Product;
 
-/// Weights of a panel: 2 MiB of f32.
-const PANEL: usize = 512 * 1024;
+/// Rows of `x` in a task. Fewer would dequantise panels more often, more would
+/// leave too few tasks to share out evenly.
+const TILE_ROWS: usize = 256;
+/// Rows of a weight in a task, that is columns of the output.
+const PANEL_ROWS: usize = 64;
+
+/// A tile of the output: some rows of `x` times some rows of a weight.
+struct Task<'a> {
+    /// `[rows, in]`.
+    x: &'a [f32],
+    weight: &'a Tensor,
+    /// The stored rows.
+    panel: &'a [u8],
+    /// One for each row of the panel.
+    bias: Option<&'a [f32]>,
+    /// Where the tile starts in the output, whose rows are `stride` apart.
+    out: *mut f32,
+    stride: usize,
+}
+
+// SAFETY: `out` is the only field that is not Send. The tasks of one `multiply`
+// write disjoint tiles of outputs that it borrows until all of them have ended.
+unsafe impl Send for Task<'_> {}
 
 /// `out = x Wᵀ + b` for each of `products`.
 pub(super) fn multiply(x: &[f32], m: usize, products: &mut [Product<'_>]) {
-    let mut panel = Vec::new();
+    let mut tasks = Vec::new();
     for Product { weight, bias, out } in products {
-        let rows = (PANEL / weight.cols().max(1)).clamp(1, weight.rows().max(1));
-        for first_row in (0..weight.rows()).step_by(rows) {
-            let rows = rows.min(weight.rows() - first_row);
-            panel.resize(rows * weight.cols(), 0.0);
-            dequantize_rows(weight, first_row, &mut panel);
-            gemm_panel(x, m, &panel, rows, &mut out[first_row..], weight.rows());
-        }
-        if let Some(bias) = bias {
-            for row in out.chunks_exact_mut(weight.rows()) {
-                for (x, b) in row.iter_mut().zip(bias.iter()) {
-                    *x += b;
-                }
+        let (cols, stride) = (weight.cols(), weight.rows());
+        assert!(x.len() == m * cols && out.len() == m * stride);
+        let out = out.as_mut_ptr();
+        let panels = weight.bytes().chunks(PANEL_ROWS * weight.row_bytes());
+        for (column, panel) in (0..stride).step_by(PANEL_ROWS).zip(panels) {
+            let rows = PANEL_ROWS.min(stride - column);
+            let bias = bias.map(|bias| &bias[column..column + rows]);
+            for (i, x) in x.chunks(TILE_ROWS * cols).enumerate() {
+                let out = out.wrapping_add(i * TILE_ROWS * stride + column);
+                tasks.push(Task {
+                    x,
+                    weight,
+                    panel,
+                    bias,
+                    out,
+                    stride,
+                });
             }
         }
     }
+    tasks
+        .into_par_iter()
+        .for_each_init(Vec::new, |floats, task| task.run(floats));
 }
 
-fn dequantize_rows(weight: &Tensor, first_row: usize, panel: &mut [f32]) {
-    let (cols, row_bytes) = (weight.cols(), weight.row_bytes());
-    let stored = &weight.bytes()[first_row * row_bytes..];
-    panel
-        .par_chunks_exact_mut(cols)
-        .zip(stored.par_chunks_exact(row_bytes))
-        .for_each(|(row, stored)| quant::dequantize(weight.dtype(), stored, row));
-}
-
-/// `out[i * stride + j] = x[i] · panel[j]`, for `m` rows `x` and `n` rows `panel`.
-fn gemm_panel(x: &[f32], m: usize, panel: &[f32], n: usize, out: &mut [f32], stride: usize) {
-    let k = panel.len() / n;
-    assert!(x.len() >= m * k && out.len() >= (m - 1) * stride + n && n <= stride);
-    // SAFETY: the assertion above keeps all three matrices inside their slices.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            x.as_ptr(),
-            1,
-            k as isize,
-            panel.as_ptr(),
-            k as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::Rayon(0),
-        );
+impl Task<'_> {
+    /// Computes the tile; `floats` is room for the panel.
+    fn run(&self, floats: &mut Vec<f32>) {
+        let k = self.weight.cols();
+        let (m, n) = (self.x.len() / k, self.panel.len() / self.weight.row_bytes());
+        floats.resize(n * k, 0.0);
+        quant::dequantize(self.weight.dtype(), self.panel, floats);
+        if let Some(bias) = self.bias {
+            for row in 0..m {
+                // SAFETY: row `row` of this task's tile, `n` columns of it.
+                let out =
+                    unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.stride), n) };
+                out.copy_from_slice(bias);
+            }
+        }
+        // SAFETY: `x` is `[m, k]` and `floats` `[n, k]`; the tile lies in an
+        // output of `stride` columns, and `multiply` has checked its size. If
+        // the product adds to the output, the tile holds the bias by now.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                self.out,
+                1,
+                self.stride as isize,
+                self.bias.is_some(),
+                self.x.as_ptr(),
+                1,
+                k as isize,
+                floats.as_ptr(),
+                k as isize,
+                1,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
     }
 }
