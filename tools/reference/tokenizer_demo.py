@@ -49,4 +49,5 @@ def main(model, path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    model, path = map(Path, sys.argv[1:])
+    main(model, path)

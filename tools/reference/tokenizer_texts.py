@@ -45,5 +45,7 @@ TEXTS = [
 
 def write_rows(path, rows):
     """One row a line, so that a difference shows its text."""
+    if path.suffix != ".json":
+        raise SystemExit(f"{path}: expected a .json file to write")
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
