@@ -33,21 +33,22 @@ pub fn compile(
     architecture: Architecture,
 ) -> Result<String, Error> {
     let target_dir = target_dir.join(architecture.name());
-    fs::create_dir_all(&target_dir).map_err(|source| Error::File {
+    let file_error = |source| Error::File {
         path: target_dir.clone(),
         source,
-    })?;
+    };
+    fs::create_dir_all(&target_dir).map_err(file_error)?;
+    // The compiler runs in another folder than this program.
+    let target_dir = std::path::absolute(&target_dir).map_err(file_error)?;
     let ptx = target_dir.join("kernels.ptx");
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(&cargo);
     for name in FOREIGN {
         command.env_remove(name);
     }
-    // The PTX is the product: the final "link" has nothing to do. Loops over arrays of registers
-    // must be unrolled whole, or the arrays end up in local memory.
+    // Loops over arrays of registers must be unrolled whole, or the arrays end up in local memory.
     let flags = format!(
-        "-Zunstable-options -Clinker-flavor=llbc -Clinker=/bin/true -Ctarget-cpu={} \
-         -Ctarget-feature={} -Cllvm-args=-unroll-threshold=4000",
+        "-Ctarget-cpu={} -Ctarget-feature={} -Cllvm-args=-unroll-threshold=4000",
         architecture.name(),
         architecture.ptx_feature(),
     );
@@ -58,7 +59,8 @@ pub fn compile(
             "--release",
             "--lib",
             "--crate-type",
-            "cdylib",
+            // The one kind that is optimised whole and needs no linker.
+            "staticlib",
         ])
         .args(["-Zbuild-std=core", "--target", TARGET])
         .arg("--manifest-path")
