@@ -111,6 +111,7 @@ fn generation_streams_the_reference_text_under_every_policy_that_keeps_all_rows(
             max_new_tokens: Some(reference.output.len()),
             stop: Vec::new(),
             stop_ids: Vec::new(),
+            continues_text: true,
         };
         let mut generation = Generation::start(
             &mut context,

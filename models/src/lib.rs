@@ -24,7 +24,7 @@ mod map;
 mod safetensors;
 mod tensor;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Format};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use generation::GenerationConfig;

@@ -22,6 +22,9 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Ids that end the text; they are not shown.
     pub stop_ids: Vec<u32>,
+    /// Whether the text goes on from the prompt's last word; a chat reply
+    /// starts afresh, so some tokenizers drop the space before its first word.
+    pub continues_text: bool,
 }
 
 /// Why a generation ended.
@@ -87,8 +90,12 @@ impl<'a, B: Backend> Generation<'a, B> {
         let started = Instant::now();
         let logits = context.prefill(sequence, prompt, &cancel)?;
         stats.note_prefill(prompt.len(), started.elapsed());
+        let tokenizer = context.model().tokenizer();
         Ok(Self {
-            stream: context.model().tokenizer().stream(),
+            stream: match options.continues_text {
+                true => tokenizer.continuation(),
+                false => tokenizer.stream(),
+            },
             stop: StopStrings::new(options.stop.iter().cloned()),
             context,
             sequence,
@@ -170,7 +177,7 @@ impl<'a, B: Backend> Generation<'a, B> {
     /// Ends the text; what was held back comes out.
     fn end(&mut self, reason: FinishReason) -> Option<Piece> {
         self.finished = Some(reason);
-        let fresh = self.context.model().tokenizer().stream();
+        let fresh = self.context.model().tokenizer().continuation();
         let rest = std::mem::replace(&mut self.stream, fresh).finish();
         let held = match self.stop.push(&rest) {
             Scan::Continue(text) => text + &self.stop.finish(),

@@ -62,6 +62,7 @@ pub fn run(args: &ChatArgs) -> Result<()> {
             "{path}: the checkpoint has no chat template; try run generate"
         ))
     })?;
+    template.check()?;
     let options = args.sampling.options(&opened.checkpoint.generation)?;
     sampling_args::announce(
         &options.sampling,
@@ -160,7 +161,10 @@ impl Chat {
         // The reply needs the logits of one computed token.
         let kept = held.min(prompt.len().saturating_sub(1));
         self.sequence.truncate(kept);
-        let options = self.options.clone();
+        let options = GenerateOptions {
+            continues_text: false,
+            ..self.options.clone()
+        };
         let (context, sequence) = (&mut self.context, &mut self.sequence);
         let reply = Reply::stream(context, sequence, &prompt[kept..], options, &mut self.ui)?;
         let json = ReplyJson::new(&reply, &self.options.sampling, &self.context);

@@ -91,6 +91,7 @@ impl SamplingArgs {
                 true => Vec::new(),
                 false => defaults.eos_token_ids.clone(),
             },
+            continues_text: true,
         })
     }
 
