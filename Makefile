@@ -6,7 +6,7 @@ MODEL := cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 PROMPT ?= Once upon a time, there was a
 export PROMPT
 
-.PHONY: help setup model texts demo test lint bench-llama
+.PHONY: help setup model texts demo test lint kernels accuracy bench-llama
 
 help: ## list these commands
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,14 @@ test: model texts ## run the whole test suite
 lint: setup ## check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+kernels: ## compile the kernels to PTX, assemble them, and print what each takes
+	@tools/setup.sh kernels
+	@tools/kernels/check.sh
+
+accuracy: model texts ## print what each KV policy costs in perplexity (docs/accuracy.md)
+	cargo build --release --locked --bin run
+	@python3 tools/accuracy.py
 
 bench-llama: model ## measure decode speed and memory beside llama.cpp, both with F16 weights
 	cargo build --release --locked --bin run

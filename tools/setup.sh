@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the project needs and the machine lacks. Quick when nothing is missing.
+#
+# With the argument `kernels` also what compiling them to PTX needs.
 set -euo pipefail
 
 # The packages that make each command of a Debian system work.
@@ -9,6 +11,11 @@ command -v make >/dev/null || packages+=(make)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || packages+=(python3-venv)
+if [ "${1:-}" = kernels ]; then
+    command -v unzip >/dev/null || packages+=(unzip)
+    # A compiler with a PTX back end, and the source of `core` that matches it.
+    dpkg -s rustc-web rust-web-src >/dev/null 2>&1 || packages+=(rustc-web rust-web-src)
+fi
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
