@@ -18,7 +18,7 @@ use kcache::models::config::{RopeConfig, RopeScaling, RopeStyle};
 use kcache::models::{DType, Tensor};
 use rayon::prelude::*;
 
-#[path = "../runtime/backend/cpu/testing.rs"]
+#[path = "../runtime/backend/cpu/dot/testing.rs"]
 #[allow(dead_code)] // the tests use all of it
 mod testing;
 

@@ -59,13 +59,15 @@ pub(super) fn max(x: &[f32]) -> f32 {
     }
     // Opaque for the reason given at `sum_lanes`.
     let lanes = std::hint::black_box(lanes);
-    let halves: [f32; 8] = std::array::from_fn(|i| larger(lanes[i], lanes[i + 8]));
-    let quarters: [f32; 4] = std::array::from_fn(|i| larger(halves[i], halves[i + 4]));
-    quarters
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::NEG_INFINITY, larger)
+    let mut quarters = [f32::NEG_INFINITY; 4];
+    for (i, lane) in lanes.into_iter().enumerate() {
+        quarters[i % 4] = larger(quarters[i % 4], lane);
+    }
+    let mut max = f32::NEG_INFINITY;
+    for x in quarters.iter().chain(rest) {
+        max = larger(max, *x);
+    }
+    max
 }
 
 /// `a`, unless `b` is larger.

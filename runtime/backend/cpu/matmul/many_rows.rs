@@ -1,16 +1,23 @@
-//! A matrix times many vectors: panels of weights made f32, then a dense product.
+//! A matrix times several vectors: panels of weights made f32, then a dense product.
 
-use gemm::Parallelism;
 use kcache_models::{Tensor, quant};
 use rayon::prelude::*;
 
 use super::Product;
+use crate::backend::cpu::dot::product::{View, product_at};
 
 /// Rows of `x` in a task. Fewer would dequantise panels more often, more would
 /// leave too few tasks to share out evenly.
 const TILE_ROWS: usize = 256;
 /// Rows of a weight in a task, that is columns of the output.
 const PANEL_ROWS: usize = 64;
+/// Floats between the rows of a panel. Without them, rows a multiple of 4 KiB
+/// apart would push each other out of the cache.
+const PADDING: usize = 16;
+/// Up to this many rows of `x`, [`AT_ONCE`] at a time are faster than all
+/// together: the dense product then needs no packed copy of the panel.
+const FEW_ROWS: usize = 64;
+const AT_ONCE: usize = 4;
 
 /// A tile of the output: some rows of `x` times some rows of a weight.
 struct Task<'a> {
@@ -61,44 +68,43 @@ pub(super) fn multiply(x: &[f32], m: usize, products: &mut [Product<'_>]) {
 
 impl Task<'_> {
     /// Computes the tile; `floats` is room for the panel.
-    fn run(&self, floats: &mut Vec<f32>) {
-        let k = self.weight.cols();
-        let (m, n) = (self.x.len() / k, self.panel.len() / self.weight.row_bytes());
-        floats.resize(n * k, 0.0);
-        quant::dequantize(self.weight.dtype(), self.panel, floats);
-        if let Some(bias) = self.bias {
-            for row in 0..m {
-                // SAFETY: row `row` of this task's tile, `n` columns of it.
-                let out =
-                    unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.stride), n) };
-                out.copy_from_slice(bias);
+    fn run(self, floats: &mut Vec<f32>) {
+        let cols = self.weight.cols();
+        let panel = self.dequantize(floats).transposed();
+        let rows = self.x.len() / cols;
+        let at_once = if rows <= FEW_ROWS { AT_ONCE } else { rows };
+        for (i, x) in self.x.chunks(at_once * cols).enumerate() {
+            let out = self.out.wrapping_add(i * at_once * self.stride);
+            let x = View::rows(x, cols);
+            if let Some(bias) = self.bias {
+                for row in 0..x.shape[0] {
+                    // SAFETY: these columns of this row belong to the tile.
+                    let out = unsafe {
+                        std::slice::from_raw_parts_mut(out.add(row * self.stride), bias.len())
+                    };
+                    out.copy_from_slice(bias);
+                }
             }
+            // SAFETY: these rows belong to the tile, which lies in an output
+            // whose size `multiply` has checked; if there is a bias to add to,
+            // they hold it by now.
+            unsafe { product_at(x, panel, out, self.stride, self.bias.is_some()) };
         }
-        // SAFETY: `x` is `[m, k]` and `floats` `[n, k]`; the tile lies in an
-        // output of `stride` columns, and `multiply` has checked its size. If
-        // the product adds to the output, the tile holds the bias by now.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                self.out,
-                1,
-                self.stride as isize,
-                self.bias.is_some(),
-                self.x.as_ptr(),
-                1,
-                k as isize,
-                floats.as_ptr(),
-                k as isize,
-                1,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::None,
-            );
+    }
+
+    /// The panel as rows of `in` floats.
+    fn dequantize<'f>(&self, floats: &'f mut Vec<f32>) -> View<'f> {
+        let (cols, row_bytes) = (self.weight.cols(), self.weight.row_bytes());
+        let (rows, stride) = (self.panel.len() / row_bytes, cols + PADDING);
+        floats.resize(rows * stride, 0.0);
+        let stored = self.panel.chunks_exact(row_bytes);
+        for (stored, row) in stored.zip(floats.chunks_exact_mut(stride)) {
+            quant::dequantize(self.weight.dtype(), stored, &mut row[..cols]);
+        }
+        View {
+            floats,
+            shape: [rows, cols],
+            strides: [stride, 1],
         }
     }
 }

@@ -1,18 +1,16 @@
 //! Products of activations and weights: `out = x Wᵀ + b`.
 //!
-//! Weights are read as their file stores them. Few activation rows (decode) are
-//! bound by the bytes of the weights, which are read once; many rows (prefill)
-//! are bound by arithmetic, so weights become f32 a panel at a time.
+//! Weights are read as their file stores them. One activation row (decode) is
+//! bound by the bytes of the weights, which are used as they are decoded;
+//! several (prefill, batches) share a panel of weights made f32.
 
-mod few_rows;
 mod many_rows;
+mod native;
+mod one_row;
 mod row_dot;
 mod stored;
 
 use kcache_models::Tensor;
-
-/// Activation rows up to which the bytes of the weights are the bound.
-const FEW: usize = 8;
 
 /// One weight matrix to multiply with, and where the result goes.
 pub struct Product<'a> {
@@ -40,7 +38,7 @@ pub fn matmul_many(x: &[f32], m: usize, products: &mut [Product<'_>]) {
     }
     match m {
         0 => {}
-        1..=FEW => few_rows::multiply(x, m, products),
+        1 => one_row::multiply(x, products),
         _ => many_rows::multiply(x, m, products),
     }
 }

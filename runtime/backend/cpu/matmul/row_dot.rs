@@ -4,8 +4,9 @@ use kcache_models::DType;
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
+use super::native::Native;
 use super::stored::{self, PART};
-use crate::backend::cpu::dot::{LANES, mul_add, sum_lanes};
+use crate::backend::cpu::dot::{LANES, sum_lanes};
 
 /// `out[r] = Σ w[r][i] x[i]` for the rows `w` of `x.len()` elements that
 /// `bytes` stores, `out.len()` of them.
@@ -35,7 +36,12 @@ macro_rules! rows_of {
     ($name:ident, $len:literal, $bytes:literal) => {
         #[multiversion(targets = "simd")]
         fn $name(bytes: &[u8], x: &[f32], out: &mut [f32]) {
-            const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
+            const NATIVE: bool = target_cfg_f!(any(
+                all(target_feature = "fma", target_feature = "f16c"),
+                target_arch = "aarch64"
+            ));
+            // SAFETY: this code is compiled for what NATIVE says and chosen by CPU.
+            let cpu = unsafe { Native::<NATIVE>::new() };
             let row_bytes = bytes.len() / out.len().max(1);
             let (xs, x_rest) = x.as_chunks::<$len>();
             for (row, out) in bytes.chunks_exact(row_bytes).zip(out) {
@@ -43,9 +49,11 @@ macro_rules! rows_of {
                 let (blocks, rest) = row.as_chunks::<$bytes>();
                 for (block, x) in blocks.iter().zip(xs) {
                     let (parts, _) = x.as_chunks::<PART>();
-                    for (part, x) in parts.iter().enumerate() {
-                        let weights = stored::$name::<FMA>(block, part);
-                        sums = add_products::<FMA>(&weights, x, sums);
+                    // Not over `parts`: only a constant range is unrolled.
+                    #[allow(clippy::needless_range_loop)]
+                    for part in 0..$len / PART {
+                        let weights = stored::$name(cpu, block, part);
+                        sums = add_products(cpu, &weights, &parts[part], sums);
                     }
                 }
                 if !rest.is_empty() {
@@ -53,9 +61,13 @@ macro_rules! rows_of {
                     let (mut block, mut x) = ([0; $bytes], [0.0; PART]);
                     block[..rest.len()].copy_from_slice(rest);
                     x[..x_rest.len()].copy_from_slice(x_rest);
-                    sums = add_products::<FMA>(&stored::$name::<FMA>(&block, 0), &x, sums);
+                    sums = add_products(cpu, &stored::$name(cpu, &block, 0), &x, sums);
                 }
-                *out = sum_lanes(std::array::from_fn(|i| sums[0][i] + sums[1][i]));
+                let [mut lanes, high] = sums;
+                for (lane, high) in lanes.iter_mut().zip(high) {
+                    *lane += high;
+                }
+                *out = sum_lanes(lanes);
             }
         }
     };
@@ -74,14 +86,15 @@ rows_of!(q5_k, 256, 176);
 rows_of!(q6_k, 256, 210);
 
 #[inline(always)]
-fn add_products<const FMA: bool>(
+fn add_products<const ON: bool>(
+    cpu: Native<ON>,
     weights: &[f32; PART],
     x: &[f32; PART],
     [mut low, mut high]: [[f32; LANES]; 2],
 ) -> [[f32; LANES]; 2] {
     for i in 0..LANES {
-        low[i] = mul_add::<FMA>(weights[i], x[i], low[i]);
-        high[i] = mul_add::<FMA>(weights[LANES + i], x[LANES + i], high[i]);
+        low[i] = cpu.mul_add(weights[i], x[i], low[i]);
+        high[i] = cpu.mul_add(weights[LANES + i], x[LANES + i], high[i]);
     }
     [low, high]
 }

@@ -3,7 +3,6 @@
 //! Scores are never whole: a tile of queries meets the keys some blocks at a
 //! time, with the running maximum and sum of each query's softmax.
 
-mod product;
 mod tile;
 
 use rayon::prelude::*;

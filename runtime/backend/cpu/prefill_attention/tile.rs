@@ -3,8 +3,8 @@
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use super::product::{View, product};
 use crate::backend::cpu::dot::axpy;
+use crate::backend::cpu::dot::product::{View, product};
 use crate::backend::cpu::softmax::{exp_sum_above, max};
 use crate::cache::{BLOCK, BlockStore};
 

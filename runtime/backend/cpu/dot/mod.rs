@@ -7,9 +7,11 @@
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
+pub(super) mod product;
 #[cfg(test)]
-#[path = "testing.rs"]
 pub(super) mod testing;
+
+use product::{View, product};
 
 /// Floats of the widest vector register.
 pub(super) const LANES: usize = 16;
@@ -27,8 +29,13 @@ pub(super) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 #[inline(always)]
 pub(super) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     let lanes = std::hint::black_box(lanes);
-    let halves: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
-    let quarters: [f32; 4] = std::array::from_fn(|i| halves[i] + halves[i + 4]);
+    let (mut halves, mut quarters) = ([0.0; 8], [0.0; 4]);
+    for i in 0..8 {
+        halves[i] = lanes[i] + lanes[i + 8];
+    }
+    for i in 0..4 {
+        quarters[i] = halves[i] + halves[i + 4];
+    }
     (quarters[0] + quarters[2]) + (quarters[1] + quarters[3])
 }
 
@@ -72,18 +79,13 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `out[g][n] = Σ q[g][i] rows[n][i]` for `q` of `[g, width]` and `rows` of `[n, width]`.
-///
-/// Each row is read from memory once for all of `q`.
-#[multiversion(targets = "simd")]
 pub fn dot_rows(q: &[f32], width: usize, rows: &[f32], out: &mut [f32]) {
     let n = rows.len() / width;
     debug_assert_eq!(out.len() * width, q.len() * n);
-    for (i, row) in rows.chunks_exact(width).enumerate() {
-        for (q, out) in q.chunks_exact(width).zip(out.chunks_exact_mut(n)) {
-            out[i] = dot_inline::<
-                { target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) },
-            >(q, row);
-        }
+    let rows = View::rows(rows, width).transposed();
+    // More at once would have the rows packed first, which takes longer.
+    for (q, out) in q.chunks(4 * width).zip(out.chunks_mut(4 * n)) {
+        product(View::rows(q, width), rows, out, n, false);
     }
 }
 

@@ -1,10 +1,10 @@
-//! Products of small matrices inside a tile.
+//! Products of matrices in plain memory, on one thread.
 
 use gemm::Parallelism;
 
 /// A matrix in borrowed floats.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub(in crate::backend::cpu) struct View<'a> {
     pub floats: &'a [f32],
     /// Rows and columns.
     pub shape: [usize; 2],
@@ -40,18 +40,39 @@ impl<'a> View<'a> {
 }
 
 /// `out = a b`, or `out += a b` if `add`; rows of `out` are `stride` floats apart.
-pub(super) fn product(a: View<'_>, b: View<'_>, out: &mut [f32], stride: usize, add: bool) {
-    let ([m, k], [k_b, n]) = (a.shape, b.shape);
-    assert!(k == k_b && a.is_inside() && b.is_inside());
-    assert!(n <= stride && m.saturating_sub(1) * stride + n <= out.len());
-    // SAFETY: the assertions keep every element of all three matrices inside
-    // its slice, and `out` is borrowed exclusively.
+pub(in crate::backend::cpu) fn product(
+    a: View<'_>,
+    b: View<'_>,
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
+    let (rows, cols) = (a.shape[0], b.shape[1]);
+    assert!(cols <= stride && rows.saturating_sub(1) * stride + cols <= out.len());
+    // SAFETY: all of the product lies in `out`, which is borrowed exclusively.
+    unsafe { product_at(a, b, out.as_mut_ptr(), stride, add) }
+}
+
+/// [`product`] to memory that the caller vouches for.
+///
+/// # Safety
+/// The product's rows at `out` can be written, and read if `add`.
+pub(in crate::backend::cpu) unsafe fn product_at(
+    a: View<'_>,
+    b: View<'_>,
+    out: *mut f32,
+    stride: usize,
+    add: bool,
+) {
+    assert!(a.shape[1] == b.shape[0] && a.is_inside() && b.is_inside());
+    // SAFETY: the assertion keeps every element of `a` and `b` inside its
+    // slice; the caller vouches for `out`.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
+            a.shape[0],
+            b.shape[1],
+            a.shape[1],
+            out,
             1,
             stride as isize,
             add,
