@@ -26,7 +26,8 @@ demo: model ## build, and stream a completion of a real model
 
 test: model texts ## run the whole test suite
 	cargo test --workspace --locked --no-fail-fast --doc
-	cargo test --workspace --locked --no-fail-fast --tests
+	cargo test --workspace --locked --no-fail-fast --lib --bins
+	cargo test --workspace --locked --no-fail-fast --test '*'
 
 lint: setup ## check formatting and lints
 	cargo fmt --all --check
