@@ -29,7 +29,7 @@ pub fn prefill_attention(
         return;
     }
     debug_assert!(m <= keys.len() && keys.len() == values.len());
-    debug_assert!(q.len() == out.len() && q.len() % (m * keys.n_kv_heads()) == 0);
+    debug_assert!(q.len() == out.len() && q.len().is_multiple_of(m * keys.n_kv_heads()));
     let width = q.len() / m;
     let head_width = width / keys.n_kv_heads();
     let positions = (TILE_QUERIES * keys.head_dim()).div_ceil(head_width);
