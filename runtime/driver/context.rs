@@ -3,10 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-use super::device::last_failure;
 use super::sys::{
-    self, CUcontext, CUresult, Failure, cuCtxGetCurrent, cuCtxPopCurrent_v2, cuCtxPushCurrent_v2,
-    cuCtxSetCurrent, cuCtxSynchronize, cuMemGetInfo_v2, outcome,
+    self, CUcontext, CUdevice, CUresult, Failure, cuCtxGetCurrent, cuCtxPopCurrent_v2,
+    cuCtxPushCurrent_v2, cuCtxSynchronize, cuDevicePrimaryCtxRelease_v2, cuDevicePrimaryCtxRetain,
+    cuMemGetInfo_v2, outcome,
 };
 use super::{Device, DriverError, Result};
 
@@ -25,7 +25,7 @@ pub struct Context(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     device: Device,
-    primary: cust::context::Context,
+    primary: Primary,
     lost: OnceLock<Failure>,
     #[cfg(any(test, feature = "gpu-tests"))]
     faults: super::AllocationFaults,
@@ -46,21 +46,11 @@ impl Context {
     /// # Errors
     /// [`DriverError::Call`], for example when the device is held exclusively.
     pub fn new(device: Device) -> Result<Self> {
-        let fail = |failure| DriverError::Call {
+        sys::driver()?;
+        let primary = Primary::retain(device.handle).map_err(|failure| DriverError::Call {
             device: device.to_string(),
             failure,
-        };
-        sys::driver()?;
-        let mut before: CUcontext = std::ptr::null_mut();
-        // SAFETY: writes one pointer.
-        let got = unsafe { cuCtxGetCurrent(&mut before) };
-        outcome("cuCtxGetCurrent", got).map_err(fail)?;
-        let primary = cust::context::Context::new(device.handle)
-            .map_err(|_| fail(last_failure("cuDevicePrimaryCtxRetain")))?;
-        // cust made it current in place of the host's.
-        // SAFETY: `before` was current a moment ago, or is null for none.
-        let restored = unsafe { cuCtxSetCurrent(before) };
-        outcome("cuCtxSetCurrent", restored).map_err(fail)?;
+        })?;
         Ok(Self(Arc::new(Inner {
             device,
             primary,
@@ -112,7 +102,7 @@ impl Context {
 
     /// Whether both are the same device's context.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.primary.as_raw() == other.0.primary.as_raw()
+        self.0.primary.raw == other.0.primary.raw
     }
 
     /// Makes allocations fail, to test what follows.
@@ -134,13 +124,13 @@ impl Context {
         if let Some(&cause) = self.0.lost.get() {
             return Err(self.lost(cause));
         }
-        Current::new(self.0.primary.as_raw()).map_err(|failure| self.fail(failure))
+        Current::new(self.0.primary.raw).map_err(|failure| self.fail(failure))
     }
 
     /// Calls `free`, which gives something back to the driver. It cannot fail
     /// in a way that anyone could act on, and is called on a lost device too.
     pub(super) fn release(&self, free: impl FnOnce() -> CUresult) {
-        if let Ok(_current) = Current::new(self.0.primary.as_raw()) {
+        if let Ok(_current) = Current::new(self.0.primary.raw) {
             let _ = free();
         }
     }
@@ -183,6 +173,35 @@ impl Context {
             device: self.0.device.to_string(),
             cause,
         }
+    }
+}
+
+/// A device's primary context, which it shares with CUDA's runtime library.
+#[derive(Debug)]
+struct Primary {
+    raw: CUcontext,
+    device: CUdevice,
+}
+
+// SAFETY: the driver takes contexts from any thread at any time.
+unsafe impl Send for Primary {}
+// SAFETY: as above.
+unsafe impl Sync for Primary {}
+
+impl Primary {
+    fn retain(device: CUdevice) -> Result<Self, Failure> {
+        let mut raw: CUcontext = std::ptr::null_mut();
+        // SAFETY: writes one handle.
+        let result = unsafe { cuDevicePrimaryCtxRetain(&mut raw, device) };
+        outcome("cuDevicePrimaryCtxRetain", result)?;
+        Ok(Self { raw, device })
+    }
+}
+
+impl Drop for Primary {
+    fn drop(&mut self) {
+        // SAFETY: retained once by `retain`.
+        let _ = unsafe { cuDevicePrimaryCtxRelease_v2(self.device) };
     }
 }
 
@@ -239,7 +258,7 @@ mod tests {
     fn a_thread_keeps_what_it_had() {
         let context = context();
         assert!(current().is_null());
-        let raw = context.0.primary.as_raw();
+        let raw = context.0.primary.raw;
         context
             .scope(|| {
                 assert_eq!(current(), raw);

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::sys::{
-    self, CUdevice_attribute as Attribute, Failure, cuDeviceGetAttribute, cuDeviceGetName, outcome,
+    self, CUdevice, CUdevice_attribute as Attribute, Failure, cuDeviceGet, cuDeviceGetAttribute,
+    cuDeviceGetCount, cuDeviceGetName, cuDeviceTotalMem_v2, outcome,
 };
 use super::{DriverError, Result};
 
@@ -57,7 +58,7 @@ pub struct Device {
     pub limits: DeviceLimits,
     /// Whether kernels reach registered host memory at its host address.
     pub(super) host_addresses: bool,
-    pub(super) handle: cust::device::Device,
+    pub(super) handle: CUdevice,
 }
 
 impl Device {
@@ -67,7 +68,11 @@ impl Device {
     /// As [`Device::open`] where there is no driver.
     pub fn count() -> Result<u32> {
         sys::driver()?;
-        cust::device::Device::num_devices().map_err(|_| unusable(last_failure("cuDeviceGetCount")))
+        let mut count = 0;
+        // SAFETY: writes one integer.
+        let result = unsafe { cuDeviceGetCount(&mut count) };
+        outcome("cuDeviceGetCount", result).map_err(unusable)?;
+        Ok(u32::try_from(count).unwrap_or(0))
     }
 
     /// Describes device `ordinal`.
@@ -122,12 +127,6 @@ impl fmt::Display for Device {
     }
 }
 
-/// What cust's own calls leave behind on an error.
-pub(super) fn last_failure(call: &'static str) -> Failure {
-    let code = sys::Code(sys::last_code());
-    Failure { call, code }
-}
-
 fn unusable(failure: Failure) -> DriverError {
     DriverError::DriverUnusable {
         reason: failure.to_string(),
@@ -135,11 +134,14 @@ fn unusable(failure: Failure) -> DriverError {
 }
 
 fn describe(ordinal: u32) -> Result<Device, Failure> {
-    let handle =
-        cust::device::Device::get_device(ordinal).map_err(|_| last_failure("cuDeviceGet"))?;
-    let total = handle
-        .total_memory()
-        .map_err(|_| last_failure("cuDeviceTotalMem"))?;
+    let mut handle: CUdevice = 0;
+    // SAFETY: writes one handle.
+    let result = unsafe { cuDeviceGet(&mut handle, i32::try_from(ordinal).unwrap_or(-1)) };
+    outcome("cuDeviceGet", result)?;
+    let mut total = 0;
+    // SAFETY: writes one size.
+    let result = unsafe { cuDeviceTotalMem_v2(&mut total, handle) };
+    outcome("cuDeviceTotalMem", result)?;
     let get = |attribute| attribute_of(handle, attribute);
     Ok(Device {
         ordinal,
@@ -172,20 +174,19 @@ fn describe(ordinal: u32) -> Result<Device, Failure> {
     })
 }
 
-fn attribute_of(device: cust::device::Device, attribute: Attribute) -> Result<u32, Failure> {
+fn attribute_of(device: CUdevice, attribute: Attribute) -> Result<u32, Failure> {
     let mut value = 0;
     // SAFETY: writes one integer.
-    let result = unsafe { cuDeviceGetAttribute(&mut value, attribute, device.as_raw()) };
+    let result = unsafe { cuDeviceGetAttribute(&mut value, attribute, device) };
     outcome("cuDeviceGetAttribute", result)?;
     Ok(u32::try_from(value).unwrap_or(0))
 }
 
-/// cust's own panics on a name that fills its buffer.
-fn name_of(device: cust::device::Device) -> Result<String, Failure> {
+fn name_of(device: CUdevice) -> Result<String, Failure> {
     let mut name = [0u8; 256];
     let room = name.len() as i32;
     // SAFETY: writes at most `room` bytes.
-    let result = unsafe { cuDeviceGetName(name.as_mut_ptr().cast(), room, device.as_raw()) };
+    let result = unsafe { cuDeviceGetName(name.as_mut_ptr().cast(), room, device) };
     outcome("cuDeviceGetName", result)?;
     let len = name.iter().position(|&b| b == 0).unwrap_or(name.len());
     Ok(String::from_utf8_lossy(&name[..len]).into_owned())

@@ -28,7 +28,7 @@ super::symbols! {
     cuInit cuDriverGetVersion cuGetProcAddress cuGetErrorName cuGetErrorString
     cuDeviceGetCount cuDeviceGet cuDeviceGetName cuDeviceTotalMem_v2 cuDeviceGetAttribute
     cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2
-    cuCtxGetCurrent cuCtxSetCurrent cuCtxPushCurrent_v2 cuCtxPopCurrent_v2
+    cuCtxGetCurrent cuCtxPushCurrent_v2 cuCtxPopCurrent_v2
     cuCtxGetStreamPriorityRange
 }
 
@@ -132,14 +132,6 @@ extern "C" fn cuDevicePrimaryCtxRelease_v2(_device: c_int) -> u32 {
 extern "C" fn cuCtxGetCurrent(context: *mut usize) -> u32 {
     let top = CONTEXTS.with_borrow(|stack| stack.last().copied());
     give(context, top.unwrap_or(0));
-    0
-}
-
-extern "C" fn cuCtxSetCurrent(context: usize) -> u32 {
-    CONTEXTS.with_borrow_mut(|stack| {
-        stack.pop();
-        stack.extend((context != 0).then_some(context));
-    });
     0
 }
 

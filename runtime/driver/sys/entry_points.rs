@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// None takes more arguments than registers hold, so a trampoline may push.
 macro_rules! entry_points {
     ($($name:ident)+) => {
-        #[allow(unused_imports)] // a few are called by cust alone
         pub(in crate::driver) use cust::sys::{$($name),+};
 
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
@@ -94,7 +93,7 @@ entry_points! {
     cuInit cuDriverGetVersion cuGetProcAddress
     cuDeviceGetCount cuDeviceGet cuDeviceGetName cuDeviceTotalMem_v2 cuDeviceGetAttribute
     cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2
-    cuCtxGetCurrent cuCtxSetCurrent cuCtxPushCurrent_v2 cuCtxPopCurrent_v2 cuCtxSynchronize
+    cuCtxGetCurrent cuCtxPushCurrent_v2 cuCtxPopCurrent_v2 cuCtxSynchronize
     cuCtxGetStreamPriorityRange
     cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2
     cuMemHostAlloc cuMemFreeHost cuMemHostRegister_v2 cuMemHostUnregister

@@ -3,7 +3,9 @@
 //! cust declares them and expects the linker to find them in `libcuda`. Here
 //! the linker finds the trampolines of [`entry_points`] instead, and
 //! [`library`] points those at the driver of the machine, if it has one.
-//! Beside this folder only [`super::Device`] and [`super::Context`] name cust.
+//!
+//! Nothing outside this folder names cust, and none of its own code is linked:
+//! that calls functions which have no trampoline.
 
 mod code;
 mod entry_points;
@@ -15,8 +17,9 @@ pub use library::CudaVersion;
 
 pub(super) use code::outcome;
 pub(super) use cust::sys::{
-    CUcontext, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
-    CUgraphExec, CUjit_option, CUmodule, CUresult, CUstream, CUstreamCaptureMode,
+    CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction,
+    CUfunction_attribute, CUgraph, CUgraphExec, CUjit_option, CUmodule, CUresult, CUstream,
+    CUstreamCaptureMode,
 };
 pub(super) use entry_points::*;
 pub(super) use library::driver;
