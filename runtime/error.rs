@@ -6,6 +6,9 @@ pub enum Error {
     /// The checkpoint could not be read or used.
     #[error(transparent)]
     Model(#[from] kcache_models::Error),
+    /// A device or its driver could not do something.
+    #[error(transparent)]
+    Device(#[from] crate::driver::DriverError),
     /// An argument is out of its range.
     #[error("{0}")]
     InvalidArgument(String),

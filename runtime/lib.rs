@@ -27,6 +27,7 @@
 
 pub mod backend;
 pub mod cache;
+pub mod driver;
 pub mod engine;
 
 mod error;

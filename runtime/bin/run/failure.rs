@@ -62,7 +62,7 @@ impl Failure {
             Self::Interrupted => INTERRUPTED,
             Self::Runtime(error) => match error {
                 Error::Model(_) | Error::InvalidArgument(_) | Error::ContextFull { .. } => REFUSED,
-                Error::OutOfMemory { .. } => FAILED,
+                Error::OutOfMemory { .. } | Error::Device(_) => FAILED,
                 Error::Cancelled => INTERRUPTED,
             },
         }
