@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::image::by_preference;
 use super::jit::{Compiled, compile};
 use super::parameters::parameter_sizes;
-use super::sys::{CUfunction, CUmodule, Code, cuModuleGetFunction, cuModuleUnload, outcome};
+use super::sys::{CUfunction, CUmodule, Code, cuModuleGetFunction, cuModuleUnload};
 use super::{Architecture, Context, DriverError, Function, PtxImage, Result};
 
 /// Loaded kernels. Clones are the same module, which lives as long as any of
@@ -81,22 +81,23 @@ impl Module {
     /// [`DriverError::Module`] if there is none, or its parameters are not
     /// understood; [`DriverError::DeviceLost`].
     pub fn function(&self, name: &str) -> Result<Function> {
-        let Inner { context, raw, .. } = &*self.0;
-        let refused = |reason: String| refusal(context, &self.0.name, reason);
-        let symbol = CString::new(name).map_err(|_| refused(format!("no kernel {name:?}")))?;
+        let Inner {
+            context,
+            parameters,
+            raw,
+            ..
+        } = &*self.0;
+        let refused = || {
+            let reason = format!("no kernel {name:?}, or none whose parameters are understood");
+            refusal(context, &self.0.name, reason)
+        };
+        let parameters = parameters.get(name).ok_or_else(refused)?;
+        let symbol = CString::new(name).map_err(|_| refused())?;
         let _current = context.enter()?;
         let mut function: CUfunction = std::ptr::null_mut();
         // SAFETY: `symbol` is terminated; one handle is written.
         let result = unsafe { cuModuleGetFunction(&mut function, raw.0, symbol.as_ptr()) };
-        outcome("cuModuleGetFunction", result).map_err(|failure| match failure.code {
-            Code::NOT_FOUND => refused(format!("no kernel {name:?}")),
-            _ => context.fail(failure),
-        })?;
-        let parameters = self.0.parameters.get(name).ok_or_else(|| {
-            refused(format!(
-                "the parameters of kernel {name:?} are not understood"
-            ))
-        })?;
+        context.check("cuModuleGetFunction", result)?;
         Function::new(self, name, function, parameters.clone())
     }
 

@@ -14,7 +14,6 @@ impl Code {
     pub(in crate::driver) const NO_BINARY_FOR_GPU: Self = Self(209);
     pub(in crate::driver) const INVALID_PTX: Self = Self(218);
     pub(in crate::driver) const UNSUPPORTED_PTX_VERSION: Self = Self(222);
-    pub(in crate::driver) const NOT_FOUND: Self = Self(500);
     pub(in crate::driver) const NOT_READY: Self = Self(600);
     pub(in crate::driver) const LAUNCH_OUT_OF_RESOURCES: Self = Self(701);
     pub(in crate::driver) const NOT_PERMITTED: Self = Self(800);

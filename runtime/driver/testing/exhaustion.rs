@@ -5,6 +5,13 @@ use crate::driver::{
     Context, DeviceBuffer, DriverError, Module, PinnedArena, PinnedBuffer, PtxImage, Result, Stream,
 };
 
+/// The smallest leak that is told from what a real driver keeps for itself.
+const SMALLEST_LEAK: u64 = if cfg!(feature = "gpu-tests") {
+    16 << 20
+} else {
+    1
+};
+
 #[test]
 fn a_failed_allocation_leaks_nothing() {
     in_own_process("driver::testing::exhaustion::every_allocation_may_fail");
@@ -21,7 +28,8 @@ fn every_allocation_may_fail() {
     loop {
         context.faults().arm(failures + 1);
         let result = work(&context);
-        assert_eq!(context.memory_info().unwrap().free, free, "a leak");
+        let leaked = free.saturating_sub(context.memory_info().unwrap().free);
+        assert!(leaked < SMALLEST_LEAK, "{leaked} bytes leaked");
         if context.faults().armed() {
             context.faults().arm(0);
             result.unwrap();
