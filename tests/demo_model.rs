@@ -7,10 +7,10 @@ mod common;
 use common::{context, demo_model, load, never, pride_and_prejudice};
 use kcache::backend::cpu::Cpu;
 use kcache::cache::KvPolicy;
-use kcache::engine::perplexity::perplexity;
+use kcache::engine::perplexity::{Perplexity, perplexity};
 use kcache::engine::sampler::argmax;
 use kcache::engine::{
-    Context, FinishReason, GenerateOptions, Generation, SamplingParams, Sequence, Step,
+    Context, FinishReason, GenerateOptions, Generation, Model, SamplingParams, Sequence, Step,
 };
 use serde_json::Value;
 
@@ -49,6 +49,20 @@ fn references() -> Vec<Reference> {
 
 fn decode(context: &mut Context<Cpu>, sequence: &mut Sequence<Cpu>, token: u32) -> Vec<f32> {
     context.decode(&mut [Step { sequence, token }]).unwrap()
+}
+
+fn novel(model: &Model<Cpu>) -> Vec<u32> {
+    let text = pride_and_prejudice();
+    model.tokenizer().encode(&text, false).unwrap()
+}
+
+fn score(
+    context: &mut Context<Cpu>,
+    sequence: &mut Sequence<Cpu>,
+    tokens: &[u32],
+    prefill: usize,
+) -> [Perplexity; 2] {
+    perplexity(context, sequence, tokens, prefill, &never(), &mut |_, _| {}).unwrap()
 }
 
 /// The distance between the two largest logits.
@@ -136,23 +150,12 @@ fn generation_streams_the_reference_text_under_every_policy_that_keeps_all_rows(
 fn a_novel_has_its_reference_perplexity() {
     let model = load(&demo_model());
     let expected = &reference_file()["perplexity_prideprejudice"];
-    let text = model
-        .tokenizer()
-        .encode(&pride_and_prejudice(), false)
-        .unwrap();
+    let text = novel(&model);
     let first = ids(&expected["first_ids"]);
     assert_eq!(text[..first.len()], first);
     let mut context = context(&model, KvPolicy::full());
     let mut sequence = context.sequence().unwrap();
-    let [prefilled, decoded] = perplexity(
-        &mut context,
-        &mut sequence,
-        &text[..2048],
-        2000,
-        &never(),
-        &mut |_, _| {},
-    )
-    .unwrap();
+    let [prefilled, decoded] = score(&mut context, &mut sequence, &text[..2048], 2000);
     assert_eq!(prefilled.tokens + decoded.tokens, 2047);
     let mean = (prefilled.nll + decoded.nll) / 2047.0;
     let expected = expected["mean_nll"].as_f64().unwrap();
@@ -166,21 +169,10 @@ fn a_novel_has_its_reference_perplexity() {
 #[test]
 fn the_default_policy_costs_what_the_study_says() {
     let model = load(&demo_model());
-    let text = model
-        .tokenizer()
-        .encode(&pride_and_prejudice(), false)
-        .unwrap();
+    let text = novel(&model);
     let mut context = context(&model, KvPolicy::kcache());
     let mut sequence = context.sequence().unwrap();
-    let [_, decoded] = perplexity(
-        &mut context,
-        &mut sequence,
-        &text[..4097],
-        1024,
-        &never(),
-        &mut |_, _| {},
-    )
-    .unwrap();
+    let [_, decoded] = score(&mut context, &mut sequence, &text[..4097], 1024);
     let miss_rate = 1.0 - sequence.counters().hit_rate().unwrap();
     println!(
         "perplexity {:.3}, miss rate {miss_rate:.3}",
@@ -195,10 +187,7 @@ fn the_default_policy_costs_what_the_study_says() {
 #[test]
 fn a_prompt_of_4096_tokens_generates_under_the_default_policy() {
     let model = load(&demo_model());
-    let text = model
-        .tokenizer()
-        .encode(&pride_and_prejudice(), false)
-        .unwrap();
+    let text = novel(&model);
     let mut context = context(&model, KvPolicy::kcache());
     let mut sequence = context.sequence().unwrap();
     let mut logits = context
