@@ -35,6 +35,17 @@ impl MemoryPlan {
         n_ctx: usize,
         chunk: usize,
     ) -> Self {
+        Self::within(available(), config, weights, policy, n_ctx, chunk)
+    }
+
+    fn within(
+        available: Option<u64>,
+        config: &ModelConfig,
+        weights: u64,
+        policy: &KvPolicy,
+        n_ctx: usize,
+        chunk: usize,
+    ) -> Self {
         let row = bytes(&[config.n_layers, config.kv_dim()]);
         let store = row.saturating_mul(n_ctx.next_multiple_of(BLOCK) as u64);
         let dense = (0..config.n_layers).filter(|&l| policy.is_dense(l)).count();
@@ -52,11 +63,11 @@ impl MemoryPlan {
             values: store,
             hot_rows: hot,
             workspace: bytes(&[widths, chunk.min(n_ctx)]) + bytes(&[config.vocab_size]),
-            available: available(),
+            available,
         }
     }
 
-    /// The longest context, at most `n_ctx`, that [`MemoryPlan::check`] lets pass.
+    /// The longest context, at most `n_ctx`, that leaves a little memory to others.
     pub fn fit(
         config: &ModelConfig,
         weights: u64,
@@ -64,7 +75,10 @@ impl MemoryPlan {
         n_ctx: usize,
         chunk: usize,
     ) -> Self {
-        let plan = |n_ctx| Self::new(config, weights, policy, n_ctx, chunk);
+        // Asked once, and a sixteenth left alone: other programs take memory
+        // between this plan and the allocations.
+        let available = available().map(|a| a - a / 16);
+        let plan = |n_ctx| Self::within(available, config, weights, policy, n_ctx, chunk);
         let whole = plan(n_ctx);
         if whole.check().is_ok() {
             return whole;
