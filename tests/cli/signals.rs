@@ -8,8 +8,11 @@ use crate::support::{FRANCE, Run, arg, demo_command, small_command, spawn};
 
 fn interrupt(child: &Child) {
     let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status();
-    assert!(sent.expect("kill runs").success());
+    // The shell's own `kill`: a minimal system has no such program.
+    let sent = Command::new("sh")
+        .args(["-c", "kill -INT \"$0\"", &id])
+        .status();
+    assert!(sent.expect("sh runs").success());
 }
 
 fn finish(child: Child) -> Run {
