@@ -33,8 +33,7 @@ lint: setup ## check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-kernels: ## compile the kernels to PTX, assemble them, and print what each takes
-	@tools/setup.sh kernels
+kernels: setup ## compile the kernels to PTX, assemble them, and print what each takes
 	@tools/kernels/check.sh
 
 accuracy: model texts ## print what each KV policy costs in perplexity (docs/accuracy.md)

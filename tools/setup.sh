@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
 # Installs what the project needs and the machine lacks. Quick when nothing is missing.
-#
-# With the argument `kernels` also what compiling them to PTX needs.
 set -euo pipefail
 
 # The packages that make each command of a Debian system work.
@@ -11,10 +9,19 @@ command -v make >/dev/null || packages+=(make)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || packages+=(python3-venv)
-if [ "${1:-}" = kernels ]; then
-    command -v unzip >/dev/null || packages+=(unzip)
-    # A compiler with a PTX back end, and the source of `core` that matches it.
-    dpkg -s rustc-web rust-web-src >/dev/null 2>&1 || packages+=(rustc-web rust-web-src)
+
+# Whether a rustc writes PTX for every architecture and has the source of `core` beside it.
+compiles_kernels() {
+    [[ $("$1" --print target-cpus --target nvptx64-nvidia-cuda 2>/dev/null) == *sm_90a* ]] &&
+        [ -e "$("$1" --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ]
+}
+if [ -n "${KCACHE_KERNEL_RUSTC:-}" ]; then
+    compiles_kernels "$KCACHE_KERNEL_RUSTC" || {
+        echo "setup: $KCACHE_KERNEL_RUSTC (KCACHE_KERNEL_RUSTC) cannot compile the kernels" >&2
+        exit 1
+    }
+elif ! compiles_kernels rustc && ! compiles_kernels /usr/bin/rustc; then
+    packages+=(rustc-web rust-web-src)
 fi
 
 as_root() {

@@ -25,6 +25,7 @@ mod softmax;
 mod tile;
 
 pub mod decode_scores;
+pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
 pub mod gemv;

@@ -1,6 +1,7 @@
 //! The contract between the engine and the memory it computes in.
 
 pub mod cpu;
+pub mod cuda;
 
 use std::ops::Range;
 

@@ -12,8 +12,8 @@ if [ ! -x "$folder/ptxas" ]; then
     trap 'rm -rf "$download"' EXIT
     python3 -m pip download --quiet --no-deps --dest "$download" "nvidia-cuda-nvcc==$version" >&2
     mkdir -p "$folder"
-    unzip -q -o -j "$download"/*.whl 'nvidia/cu13/bin/ptxas' -d "$download"
-    chmod +x "$download/ptxas"
-    mv "$download/ptxas" "$folder/ptxas"
+    python3 -m zipfile -e "$download"/*.whl "$download"
+    chmod +x "$download/nvidia/cu13/bin/ptxas"
+    mv "$download/nvidia/cu13/bin/ptxas" "$folder/ptxas"
 fi
 echo "$folder/ptxas"

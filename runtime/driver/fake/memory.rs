@@ -44,6 +44,17 @@ pub(super) fn check_device(state: &mut State, device: i32, start: u64, bytes: u6
     Err(ILLEGAL_ADDRESS)
 }
 
+/// All memory: addresses, and the bytes from there on.
+pub(super) fn contents(state: &State) -> impl Iterator<Item = (u64, &[u8])> {
+    state.memory.iter().map(|(&start, allocation)| {
+        let bytes = allocation.bytes as usize;
+        // SAFETY: the allocation has these bytes, and nothing runs beside a launch.
+        (start, unsafe {
+            std::slice::from_raw_parts(start as *const u8, bytes)
+        })
+    })
+}
+
 /// A host range is in one piece of pinned memory or touches none.
 fn check_host(state: &State, start: u64, bytes: u64) -> Status {
     let crosses = state.memory.iter().any(|(&base, allocation)| {

@@ -4,6 +4,7 @@
 //! name, and is stricter than the driver: a call without a current context, an
 //! address outside an allocation, a copy across registrations are all errors.
 
+mod emulated;
 mod kernels;
 mod launch;
 mod machine;

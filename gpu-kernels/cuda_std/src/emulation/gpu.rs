@@ -122,6 +122,21 @@ impl Gpu {
         buffer
     }
 
+    /// Gives kernels a copy of `bytes` at an address, as a driver's stand-in does with the buffers
+    /// of a program. All buffers of a device must then be given so. Elements have 2 bytes or more.
+    pub fn map(&mut self, name: &str, address: u64, bytes: &[u8]) {
+        let region = Region::holding(name.to_owned(), bytes, size_of::<u16>());
+        self.memory.map(address, region);
+    }
+
+    /// What the last launch touched of the memory mapped: addresses, and the bytes from there on.
+    pub fn touched(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.memory.mapped().flat_map(|(address, region)| {
+            let parts = region.touched();
+            parts.map(move |(offset, bytes)| (address + offset as u64, bytes))
+        })
+    }
+
     /// Sets the elements of a buffer from `start` on. Past its end nothing happens.
     pub fn write<T: Element>(&mut self, buffer: Buffer<T>, start: usize, elements: &[T]) {
         if let Some((region, _)) = self.memory.find(buffer.address) {

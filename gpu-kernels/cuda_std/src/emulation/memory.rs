@@ -1,5 +1,6 @@
 //! The address space: regions far apart, each with its own number.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::region::Region;
@@ -16,6 +17,8 @@ const SHARED: u64 = 1 << 62;
 #[derive(Debug, Default)]
 pub struct Memory {
     global: Vec<Region>,
+    /// Regions whose addresses someone else chose.
+    mapped: BTreeMap<u64, Region>,
     shared: Vec<Region>,
 }
 
@@ -26,6 +29,19 @@ impl Memory {
         address(self.global.len())
     }
 
+    /// Adds a region of device memory at an address. Where there is one of these, those without
+    /// an address of their own are out of reach.
+    pub fn map(&mut self, address: u64, region: Region) {
+        self.mapped.insert(address, region);
+    }
+
+    /// The regions that were mapped, by address.
+    pub fn mapped(&self) -> impl Iterator<Item = (u64, &Region)> {
+        self.mapped
+            .iter()
+            .map(|(&address, region)| (address, region))
+    }
+
     /// Adds an array of shared memory and gives its address.
     pub fn add_shared(&mut self, region: Region) -> u64 {
         self.shared.push(region);
@@ -34,7 +50,8 @@ impl Memory {
 
     /// Forgets who touched device memory.
     pub fn start_launch(&mut self) {
-        self.global.iter_mut().for_each(Region::start_launch);
+        let regions = self.global.iter_mut().chain(self.mapped.values_mut());
+        regions.for_each(Region::start_launch);
     }
 
     /// Drops the shared memory of the last block.
@@ -45,6 +62,10 @@ impl Memory {
     /// The region that an address belongs to, and the offset from its start, which may lie outside
     /// it.
     pub fn find(&mut self, address: u64) -> Option<(&mut Region, i64)> {
+        if address & SHARED == 0 && !self.mapped.is_empty() {
+            let (base, region) = self.mapped.range_mut(..=address).next_back()?;
+            return Some((region, (address - base) as i64));
+        }
         let regions = if address & SHARED == 0 {
             &mut self.global
         } else {

@@ -67,6 +67,27 @@ impl Region {
         }
     }
 
+    /// A region that holds these bytes.
+    pub fn holding(name: String, bytes: &[u8], granule: usize) -> Self {
+        let mut region = Self::new(name, bytes.len(), granule);
+        for (page, bytes) in region.pages.iter_mut().zip(bytes.chunks(PAGE)) {
+            let page = page.insert(Page::new(granule));
+            page.bytes[..bytes.len()].copy_from_slice(bytes);
+            page.written.fill(true);
+        }
+        region
+    }
+
+    /// Parts that the last launch touched: their first byte and what they hold.
+    pub fn touched(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let pages = self.pages.iter().enumerate();
+        pages.filter_map(|(i, page)| {
+            let page = page.as_ref().filter(|page| page.history.is_some())?;
+            let bytes = PAGE.min(self.length - i * PAGE);
+            Some((i * PAGE, &page.bytes[..bytes]))
+        })
+    }
+
     /// Its size in bytes.
     pub fn length(&self) -> usize {
         self.length

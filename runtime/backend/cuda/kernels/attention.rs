@@ -1,0 +1,81 @@
+//! Attention of many positions.
+
+use gpu_kernels::prefill_attention::{
+    PREFILL_ATTENTION_64_BF16, PREFILL_ATTENTION_96_BF16, PREFILL_ATTENTION_128_BF16,
+    PREFILL_ATTENTION_256_BF16, Q_ROWS, THREADS, shared_bytes,
+};
+use half::bf16;
+
+use super::{ByHead, check_lengths, sizes};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+
+/// The kernels of `prefill_attention.rs`.
+pub struct Kernels(ByHead);
+
+/// Attention of the newest `rows` positions of a cache of `first + rows`.
+pub struct Prefill<'a> {
+    /// `[rows, q_heads, dim]`.
+    pub out: &'a DeviceSliceMut<'a, bf16>,
+    /// `[rows, q_heads, dim]`.
+    pub q: DeviceSlice<'a, bf16>,
+    /// Addresses of the cache's blocks.
+    pub k_table: DeviceSlice<'a, u64>,
+    /// Addresses of the cache's blocks.
+    pub v_table: DeviceSlice<'a, u64>,
+    pub rows: usize,
+    pub first: usize,
+    pub q_heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
+}
+
+impl Kernels {
+    pub fn load(module: &Module) -> Result<Self> {
+        ByHead::load(
+            module,
+            [
+                &PREFILL_ATTENTION_64_BF16,
+                &PREFILL_ATTENTION_96_BF16,
+                &PREFILL_ATTENTION_128_BF16,
+                &PREFILL_ATTENTION_256_BF16,
+            ],
+        )
+        .map(Self)
+    }
+
+    /// Queues the attention.
+    ///
+    /// # Safety
+    /// The tables hold the addresses of blocks for all positions.
+    pub unsafe fn prefill(&self, prefill: &Prefill<'_>, stream: &Stream) -> Result<()> {
+        let &Prefill { rows, dim, .. } = prefill;
+        let kernel = self.0.of(dim)?;
+        let count = rows * prefill.q_heads * dim;
+        check_lengths(
+            kernel,
+            &[
+                ("out", prefill.out.len(), count),
+                ("q", prefill.q.len(), count),
+            ],
+        )?;
+        let [rows, first, q_heads, kv_heads, dim] = sizes(
+            kernel,
+            [rows, prefill.first, prefill.q_heads, prefill.kv_heads, dim],
+        )?;
+        let scale = (dim as f32).sqrt().recip();
+        let grid = [rows.div_ceil(Q_ROWS), q_heads, 1];
+        let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
+            .shared_bytes(shared_bytes(dim))
+            .buffer_mut(prefill.out)
+            .buffer(prefill.q)
+            .buffer(prefill.k_table)
+            .buffer(prefill.v_table)
+            .value(&rows)
+            .value(&first)
+            .value(&q_heads)
+            .value(&kv_heads)
+            .value(&scale);
+        // SAFETY: `q` and `out` were checked; the caller vouches for the tables.
+        unsafe { launch.run(stream) }
+    }
+}

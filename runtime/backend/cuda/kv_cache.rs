@@ -1,0 +1,232 @@
+//! K and V of one sequence: K and the V of dense layers in device memory, the
+//! other layers' V in pinned host memory that kernels reach.
+
+use half::bf16;
+use kcache_models::config::ModelConfig;
+
+use crate::Result;
+use crate::backend::SequenceCache;
+use crate::cache::{BLOCK, KvCounters, KvPolicy, Selection, Weighting};
+use crate::driver::{Context, DeviceBuffer, DeviceSlice, PinnedArena, Stream};
+
+/// Blocks of the pinned arena that are asked for at once.
+const FAR_STEP: usize = 16;
+
+/// K and V of one sequence under one policy.
+///
+/// Of 64 positions each layer has a block `[kv_head][position % 64][d]` of K and
+/// one of V; tables `[layer][position / 64]` hold their addresses.
+pub struct CudaKvCache {
+    pub(super) policy: KvPolicy,
+    pub(super) kv_heads: usize,
+    pub(super) dim: usize,
+    pub(super) counters: KvCounters,
+    /// Positions of each layer.
+    pub(super) lengths: Vec<usize>,
+    context: Context,
+    /// Layers whose V is in device memory: the first ones.
+    near_layers: usize,
+    /// One buffer for 64 positions of all layers.
+    keys: Vec<DeviceBuffer<bf16>>,
+    near_values: Vec<DeviceBuffer<bf16>>,
+    far_values: PinnedArena,
+    k_table: DeviceBuffer<u64>,
+    v_table: DeviceBuffer<u64>,
+    /// Blocks that a row of a table has room for, and those written.
+    table_stride: usize,
+    table_blocks: usize,
+    /// Sum of all rows of V, `[far layers, kv_dim]`, if the policy needs it.
+    totals: DeviceBuffer<f32>,
+    /// Layers whose total counts rows that were forgotten.
+    stale: Vec<bool>,
+}
+
+impl CudaKvCache {
+    /// An empty cache; host addresses for the model's longest context are reserved.
+    pub(super) fn new(config: &ModelConfig, policy: &KvPolicy, stream: &Stream) -> Result<Self> {
+        let context = stream.context();
+        let near_layers = (0..config.n_layers)
+            .filter(|&layer| policy.is_dense(layer))
+            .count();
+        let far_layers = config.n_layers - near_layers;
+        let block_bytes = config.kv_dim() * BLOCK * size_of::<bf16>();
+        let far_bytes = far_layers * block_bytes * config.max_position.div_ceil(BLOCK);
+        let selects = matches!(
+            policy.selection,
+            Selection::TopN { .. } | Selection::TopP { .. }
+        );
+        let summed = match policy.weighting {
+            Weighting::MeanV if selects => far_layers * config.kv_dim(),
+            _ => 0,
+        };
+        Ok(Self {
+            policy: policy.clone(),
+            kv_heads: config.n_kv_heads,
+            dim: config.head_dim,
+            counters: KvCounters::default(),
+            lengths: vec![0; config.n_layers],
+            context: context.clone(),
+            near_layers,
+            keys: Vec::new(),
+            near_values: Vec::new(),
+            far_values: PinnedArena::reserve(context, far_bytes)?,
+            k_table: DeviceBuffer::new(context, "block table", 0)?,
+            v_table: DeviceBuffer::new(context, "block table", 0)?,
+            table_stride: 0,
+            table_blocks: 0,
+            totals: DeviceBuffer::zeroed(stream, "sum of V", summed)?,
+            stale: vec![false; config.n_layers],
+        })
+    }
+
+    /// Elements of K or V of one position in one layer.
+    pub(super) fn kv_dim(&self) -> usize {
+        self.kv_heads * self.dim
+    }
+
+    /// Whether V of `layer` is in host memory.
+    pub(super) fn is_far(&self, layer: usize) -> bool {
+        layer >= self.near_layers
+    }
+
+    /// Addresses of the blocks of K and of V of `layer`.
+    pub(super) fn tables(
+        &self,
+        layer: usize,
+    ) -> Result<(DeviceSlice<'_, u64>, DeviceSlice<'_, u64>)> {
+        let row = layer * self.table_stride..(layer + 1) * self.table_stride;
+        Ok((self.k_table.slice(row.clone())?, self.v_table.slice(row)?))
+    }
+
+    /// Makes blocks for `positions` positions, and enters them in the tables.
+    pub(super) fn reserve(&mut self, positions: usize, stream: &Stream) -> Result<()> {
+        let blocks = positions.div_ceil(BLOCK);
+        let (layers, size) = (self.lengths.len(), self.block_size());
+        while self.keys.len() < blocks {
+            let buffer = DeviceBuffer::new(&self.context, "keys", layers * size)?;
+            self.keys.push(buffer);
+        }
+        while self.near_values.len() < blocks {
+            let buffer = DeviceBuffer::new(&self.context, "values", self.near_layers * size)?;
+            self.near_values.push(buffer);
+        }
+        let far = self.far_offset(0, blocks);
+        if self.far_values.len() < far {
+            let ahead = self.far_offset(0, blocks + FAR_STEP);
+            self.far_values
+                .grow(ahead.min(self.far_values.capacity()), far)?;
+        }
+        if self.table_blocks < blocks {
+            self.write_tables(blocks, stream)?;
+        }
+        Ok(())
+    }
+
+    fn write_tables(&mut self, blocks: usize, stream: &Stream) -> Result<()> {
+        let layers = self.lengths.len();
+        let stride = self.table_stride.max(blocks.next_power_of_two());
+        let mut keys = vec![0u64; layers * stride];
+        let mut values = keys.clone();
+        for layer in 0..layers {
+            for block in 0..blocks {
+                keys[layer * stride + block] = self.block_address(&self.keys[block], layer);
+                values[layer * stride + block] = if self.is_far(layer) {
+                    self.far_values.address()
+                        + self.far_offset(layer - self.near_layers, block) as u64
+                } else {
+                    self.block_address(&self.near_values[block], layer)
+                };
+            }
+        }
+        let k_table = DeviceBuffer::from_host(stream, "block table", &keys)?;
+        self.v_table = DeviceBuffer::from_host(stream, "block table", &values)?;
+        self.k_table = k_table;
+        (self.table_stride, self.table_blocks) = (stride, blocks);
+        Ok(())
+    }
+
+    fn block_address(&self, buffer: &DeviceBuffer<bf16>, layer: usize) -> u64 {
+        buffer.as_slice().address() + (layer * self.block_size() * size_of::<bf16>()) as u64
+    }
+
+    /// Elements of a block.
+    fn block_size(&self) -> usize {
+        self.kv_dim() * BLOCK
+    }
+
+    /// The byte in the pinned arena where the block of a far layer starts.
+    fn far_offset(&self, far_layer: usize, block: usize) -> usize {
+        let far_layers = self.lengths.len() - self.near_layers;
+        (block * far_layers + far_layer) * self.block_size() * size_of::<bf16>()
+    }
+
+    /// The sum of all rows of V of `layer`, if the policy needs it.
+    pub(super) fn total(&self, layer: usize) -> Result<Option<DeviceSlice<'_, f32>>> {
+        if self.totals.is_empty() || !self.is_far(layer) {
+            return Ok(None);
+        }
+        let first = (layer - self.near_layers) * self.kv_dim();
+        Ok(Some(self.totals.slice(first..first + self.kv_dim())?))
+    }
+
+    /// The same to add to. Rows that were forgotten are taken out first.
+    pub(super) fn total_mut(
+        &mut self,
+        layer: usize,
+        stream: &Stream,
+    ) -> Result<Option<crate::driver::DeviceSliceMut<'_, f32>>> {
+        if self.totals.is_empty() || !self.is_far(layer) {
+            return Ok(None);
+        }
+        let first = (layer - self.near_layers) * self.kv_dim();
+        let range = first..first + self.kv_dim();
+        if self.stale[layer] {
+            let sums = self.sum_rows(layer, stream)?;
+            let mut total = self.totals.slice_mut(range.clone())?;
+            total.copy_from_host(&sums, stream)?;
+            self.stale[layer] = false;
+        }
+        Ok(Some(self.totals.slice_mut(range)?))
+    }
+
+    /// Adds up the rows of a far layer on the host.
+    fn sum_rows(&self, layer: usize, stream: &Stream) -> Result<Vec<f32>> {
+        let mut sums = vec![0.0f64; self.kv_dim()];
+        let mut block = vec![bf16::ZERO; self.block_size()];
+        for index in 0..self.lengths[layer].div_ceil(BLOCK) {
+            let offset = self.far_offset(layer - self.near_layers, index);
+            self.far_values.read(offset, &mut block, stream)?;
+            let rows = BLOCK.min(self.lengths[layer] - index * BLOCK);
+            let heads = block.chunks_exact(BLOCK * self.dim);
+            for (sums, head) in sums.chunks_exact_mut(self.dim).zip(heads) {
+                for row in head.chunks_exact(self.dim).take(rows) {
+                    for (sum, x) in sums.iter_mut().zip(row) {
+                        *sum += x.to_f64();
+                    }
+                }
+            }
+        }
+        Ok(sums.iter().map(|&sum| sum as f32).collect())
+    }
+}
+
+impl SequenceCache for CudaKvCache {
+    fn truncate(&mut self, len: usize) {
+        for (length, stale) in self.lengths.iter_mut().zip(&mut self.stale) {
+            *stale |= len < *length;
+            *length = len.min(*length);
+        }
+    }
+
+    fn counters(&self) -> KvCounters {
+        self.counters.clone()
+    }
+
+    fn bytes(&self) -> [usize; 3] {
+        let bytes = |buffers: &[DeviceBuffer<bf16>]| -> usize {
+            buffers.iter().map(|b| b.len() * size_of::<bf16>()).sum()
+        };
+        let values = bytes(&self.near_values) + self.far_values.len();
+        [bytes(&self.keys), values, 0]
+    }
+}

@@ -1,0 +1,302 @@
+//! A CUDA device: kernels of `gpu-kernels`, compiled into the program.
+//!
+//! Weights, K and V are bf16; the residual stream and every accumulation are
+//! `f32`. All work is queued on one stream, in order, and waited for when
+//! results are read.
+
+mod activation;
+mod append;
+mod decode;
+mod geometry;
+mod kernels;
+mod kv_cache;
+mod load;
+mod rope;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use half::bf16;
+use kcache_models::Tensor;
+use kcache_models::config::ModelConfig;
+
+use super::{Backend, Projection};
+use crate::cache::KvPolicy;
+use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
+use crate::{Error, Result};
+
+pub use activation::Activation;
+pub use kv_cache::CudaKvCache;
+pub use load::Matrix;
+pub use rope::RopeTable;
+
+use activation::{Form, Rotated};
+use decode::Buffers;
+use kernels::{Kernels, Prefill, Product, Rotation};
+use uploads::Uploads;
+
+/// A device, with the kernels loaded.
+pub struct Cuda {
+    // Freed before the stream that they are used on.
+    uploads: Uploads,
+    buffers: Mutex<Buffers>,
+    kernels: Kernels,
+    stream: Stream,
+    context: Context,
+}
+
+impl Cuda {
+    /// Opens `device` and compiles the kernels for it.
+    ///
+    /// # Errors
+    /// [`Error::Device`], for example where the driver is too old for the kernels.
+    pub fn new(device: Device) -> Result<Self> {
+        let context = Context::new(device)?;
+        Ok(Self {
+            uploads: Uploads::default(),
+            buffers: Mutex::new(Buffers::new(&context)?),
+            kernels: Kernels::load(&context)?,
+            stream: Stream::new(&context)?,
+            context,
+        })
+    }
+
+    /// Calls `work` with `x` rounded to bf16.
+    fn with_halves(
+        &self,
+        x: &Activation,
+        work: impl FnOnce(DeviceSlice<'_, bf16>) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(halves) = x.halves()? {
+            return work(halves);
+        }
+        let mut halves = DeviceBuffer::new(&self.context, "rounded activations", x.len())?;
+        let rows = &self.kernels.rows;
+        rows.narrow(&halves.as_mut_slice(), x.floats()?, &self.stream)?;
+        work(halves.as_slice())
+    }
+}
+
+impl Backend for Cuda {
+    type Matrix = Matrix;
+    type Vector = DeviceBuffer<f32>;
+    type Activation = Activation;
+    type Rope = Arc<RopeTable>;
+    type KvCache = CudaKvCache;
+
+    fn name(&self) -> String {
+        self.context.device().to_string()
+    }
+
+    // Each call of the driver makes the context current for itself.
+    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
+    fn matrix(&self, tensor: &Tensor) -> Result<Matrix> {
+        load::matrix(tensor, &self.stream)
+    }
+
+    fn vector(&self, tensor: &Tensor) -> Result<DeviceBuffer<f32>> {
+        load::vector(tensor, &self.stream)
+    }
+
+    fn rope(&self, config: &ModelConfig) -> Result<Arc<RopeTable>> {
+        geometry::check(config)?;
+        Ok(Arc::new(RopeTable::new(config, &self.stream)?))
+    }
+
+    fn activation(&self, width: usize) -> Result<Activation> {
+        Activation::new(&self.context, width)
+    }
+
+    /// Memory is taken by the first operation that writes so many rows.
+    fn resize(&self, x: &mut Activation, rows: usize) -> Result<()> {
+        x.rows = rows;
+        Ok(())
+    }
+
+    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<CudaKvCache> {
+        geometry::check(config)?;
+        CudaKvCache::new(config, policy, &self.stream)
+    }
+
+    fn embed(&self, table: &Matrix, ids: &[u32], out: &mut Activation) -> Result<()> {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= table.rows) {
+            return Err(Error::InvalidArgument(format!(
+                "token id {id} is outside the vocabulary of {}",
+                table.rows
+            )));
+        }
+        let ids = self.uploads.get(ids, &self.stream)?;
+        let (table, width) = (table.data.as_slice(), table.cols);
+        let out = out.write_floats()?;
+        // SAFETY: the ids were checked.
+        unsafe {
+            let rows = &self.kernels.rows;
+            rows.embed(&out, table, ids.as_slice(), width, &self.stream)?;
+        }
+        Ok(())
+    }
+
+    fn rms_norm(
+        &self,
+        x: &Activation,
+        weight: &DeviceBuffer<f32>,
+        eps: f32,
+        out: &mut Activation,
+    ) -> Result<()> {
+        let (x, weight) = (x.floats()?, weight.as_slice());
+        let out = out.write_halves()?;
+        let rows = &self.kernels.rows;
+        Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?)
+    }
+
+    fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
+        self.with_halves(x, |halves| {
+            for projection in projections {
+                let weight = projection.weight;
+                let out = projection.out.write_floats()?;
+                let product = Product {
+                    out: &out,
+                    x: halves,
+                    w: weight.data.as_slice(),
+                    bias: projection.bias.map(DeviceBuffer::as_slice),
+                    m: x.rows,
+                    n: weight.rows,
+                    k: weight.cols,
+                };
+                self.kernels.product.multiply(&product, &self.stream)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
+        let positions = rope.positions(positions)?;
+        let on_device = self.uploads.get(&positions, &self.stream)?;
+        let sequences = self.uploads.get(&vec![0; positions.len()], &self.stream)?;
+        let rotation = Rotation {
+            style: rope.style,
+            angles: rope.angles.as_slice(),
+            positions: on_device.as_slice(),
+            sequences: sequences.as_slice(),
+            heads: x.width / rope.head_dim,
+            dim: rope.head_dim,
+        };
+        let (floats, halves) = x.floats_to_halves()?;
+        // SAFETY: the positions were checked.
+        unsafe {
+            let kernels = &self.kernels.rope;
+            kernels.rotate(&halves, floats, rotation, &self.stream)?;
+        }
+        x.form = Form::Rotated(Rotated {
+            rope: rope.clone(),
+            positions,
+        });
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        cache: &mut CudaKvCache,
+        layer: usize,
+        k: &Activation,
+        v: &Activation,
+        rows: Range<usize>,
+    ) -> Result<()> {
+        self.append_rows(cache, layer, k, v, rows)
+    }
+
+    fn prefill_attention(
+        &self,
+        cache: &CudaKvCache,
+        layer: usize,
+        q: &Activation,
+        out: &mut Activation,
+    ) -> Result<()> {
+        let (k_table, v_table) = cache.tables(layer)?;
+        let out = out.write_halves()?;
+        self.with_halves(q, |halves| {
+            let prefill = Prefill {
+                out: &out,
+                q: halves,
+                k_table,
+                v_table,
+                rows: q.rows,
+                first: cache.lengths[layer] - q.rows,
+                q_heads: q.width / cache.dim,
+                kv_heads: cache.kv_heads,
+                dim: cache.dim,
+            };
+            // SAFETY: `append` made blocks for all positions.
+            Ok(unsafe { self.kernels.attention.prefill(&prefill, &self.stream) }?)
+        })
+    }
+
+    fn decode_attention(
+        &self,
+        caches: &mut [&mut CudaKvCache],
+        layer: usize,
+        q: &Activation,
+        out: &mut Activation,
+    ) -> Result<()> {
+        let width = q.width;
+        self.with_halves(q, |halves| {
+            for (row, cache) in caches.iter_mut().enumerate() {
+                let row = row * width..(row + 1) * width;
+                let q = halves.slice(row.clone())?;
+                let out = out.write_halves()?.slice(row)?;
+                self.decode_one(cache, layer, q, &out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn swiglu(&self, gate: &mut Activation, up: &Activation) -> Result<()> {
+        let width = gate.width;
+        let (floats, halves) = gate.floats_to_halves()?;
+        let rows = &self.kernels.rows;
+        rows.swiglu(&halves, floats, up.floats()?, width, &self.stream)?;
+        gate.form = Form::Halves;
+        Ok(())
+    }
+
+    fn add(&self, x: &mut Activation, y: &Activation) -> Result<()> {
+        let (x, y) = (x.floats_in_place()?, y.floats()?);
+        Ok(self.kernels.rows.add(&x, y, &self.stream)?)
+    }
+
+    fn copy_rows(&self, x: &Activation, rows: Range<usize>, out: &mut Activation) -> Result<()> {
+        let range = rows.start * x.width..rows.end * x.width;
+        match x.halves()? {
+            Some(halves) => {
+                let mut out = out.write_halves()?;
+                out.copy_from(halves.slice(range)?, &self.stream)?;
+            }
+            None => {
+                let mut out = out.write_floats()?;
+                out.copy_from(x.floats()?.slice(range)?, &self.stream)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, x: &Activation) -> Result<Vec<f32>> {
+        let mut floats = vec![0.0; x.len()];
+        match x.halves()? {
+            Some(halves) => {
+                let mut rounded = vec![bf16::ZERO; x.len()];
+                halves.copy_to_host(&mut rounded, &self.stream)?;
+                for (float, rounded) in floats.iter_mut().zip(rounded) {
+                    *float = rounded.to_f32();
+                }
+            }
+            None => x.floats()?.copy_to_host(&mut floats, &self.stream)?,
+        }
+        Ok(floats)
+    }
+}
