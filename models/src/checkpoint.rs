@@ -1,6 +1,5 @@
 //! A model opened from disk.
 
-use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 
@@ -11,8 +10,8 @@ use crate::gguf::GgufFile;
 use crate::hf::{JsonFile, TokenizerConfig, read_template};
 use crate::safetensors::Safetensors;
 use crate::tokenizer::Tokenizer;
-use crate::weights::{ModelWeights, Upload};
-use crate::{Error, GenerationConfig, Result, Tensor};
+use crate::weights::ModelWeights;
+use crate::{Error, GenerationConfig, Result};
 
 /// Everything needed to run a model, as its files say it.
 #[derive(Clone, Debug)]
@@ -27,8 +26,6 @@ pub struct Checkpoint {
     pub chat_template: Option<ChatTemplate>,
     /// Stop ids and sampling defaults.
     pub generation: GenerationConfig,
-    /// Bytes of all bound tensors together.
-    pub weight_bytes: u64,
     /// Which kind of files the checkpoint is.
     pub format: Format,
 }
@@ -81,7 +78,6 @@ impl Checkpoint {
         generation.check(dir, config.vocab_size)?;
         Ok(Self {
             chat_template: read_template(dir, &tokens)?,
-            weight_bytes: weight_bytes(&weights),
             format: Format::HuggingFace,
             config,
             weights,
@@ -109,43 +105,11 @@ impl Checkpoint {
         let template = template.map(|source| ChatTemplate::new(source, &bos, &eos));
         Ok(Self {
             chat_template: template,
-            weight_bytes: weight_bytes(&weights),
             format: Format::Gguf,
             config,
             weights,
             tokenizer,
             generation,
         })
-    }
-}
-
-fn weight_bytes(weights: &ModelWeights) -> u64 {
-    let mut count = Count(0);
-    // Counting cannot fail.
-    let _: Result<_, Infallible> = weights.upload(&mut count);
-    count.0
-}
-
-/// Adds up the bytes of tensors.
-struct Count(u64);
-
-impl Count {
-    fn add(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
-        self.0 += tensor.bytes().len() as u64;
-        Ok(())
-    }
-}
-
-impl Upload for Count {
-    type Matrix = ();
-    type Vector = ();
-    type Error = Infallible;
-
-    fn matrix(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
-        self.add(tensor)
-    }
-
-    fn vector(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
-        self.add(tensor)
     }
 }

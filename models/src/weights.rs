@@ -1,5 +1,7 @@
 //! The weights of a decoder, by role.
 
+use std::convert::Infallible;
+
 use crate::Tensor;
 
 /// `y = x Wᵀ + b`, with matrices of type `M` and vectors of type `V`.
@@ -91,7 +93,44 @@ impl LayerWeights {
     }
 }
 
+/// What all tensors of a model add up to. A tied output head counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WeightSizes {
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// Elements of matrices.
+    pub matrix_elements: u64,
+    /// Elements of norms and biases.
+    pub vector_elements: u64,
+}
+
+impl Upload for WeightSizes {
+    type Matrix = ();
+    type Vector = ();
+    type Error = Infallible;
+
+    fn matrix(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
+        self.bytes += tensor.bytes().len() as u64;
+        self.matrix_elements += (tensor.rows() * tensor.cols()) as u64;
+        Ok(())
+    }
+
+    fn vector(&mut self, tensor: &Tensor) -> Result<(), Infallible> {
+        self.bytes += tensor.bytes().len() as u64;
+        self.vector_elements += (tensor.rows() * tensor.cols()) as u64;
+        Ok(())
+    }
+}
+
 impl ModelWeights {
+    /// How much there is of them.
+    pub fn sizes(&self) -> WeightSizes {
+        let mut sizes = WeightSizes::default();
+        // Counting cannot fail.
+        let _: Result<_, Infallible> = self.upload(&mut sizes);
+        sizes
+    }
+
     /// The same weights where `to` puts them, in order of execution.
     ///
     /// # Errors

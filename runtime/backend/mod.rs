@@ -2,15 +2,18 @@
 
 pub mod cpu;
 pub mod cuda;
+mod memory;
 
 use std::ops::Range;
 
 use kcache_models::Tensor;
 use kcache_models::config::ModelConfig;
-use kcache_models::weights::Linear;
+use kcache_models::weights::{Linear, WeightSizes};
 
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
+
+pub use memory::{HostMemory, Memory};
 
 /// Tensor operations of a decoder, and the memory that they work in.
 ///
@@ -32,12 +35,21 @@ pub trait Backend: Send + Sync + 'static {
     /// What a user calls this backend, with the device it runs on.
     fn name(&self) -> String;
 
+    /// Refuses a model whose shape this backend cannot compute.
+    fn check(&self, config: &ModelConfig) -> Result<()>;
+
+    /// What a model of `config` with such weights takes of this backend's
+    /// memories, and what those have left.
+    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory>;
+
     /// Runs `work`, which may call the other methods, with the backend's
     /// threads or device context current.
     fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 
     /// Brings a matrix to where it is computed with.
     fn matrix(&self, tensor: &Tensor) -> Result<Self::Matrix>;
+    /// Bytes that a decode step reads of a matrix.
+    fn matrix_bytes(&self, matrix: &Self::Matrix) -> u64;
     /// Brings a vector to where it is computed with.
     fn vector(&self, tensor: &Tensor) -> Result<Self::Vector>;
     /// Prepares the rotary embedding of `config`.

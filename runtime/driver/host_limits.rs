@@ -36,9 +36,13 @@ impl HostLimits {
     /// Bytes that can be taken without risking that the system kills the
     /// process. `RLIMIT_MEMLOCK` is left out: drivers differ in heeding it.
     pub fn spare(&self) -> u64 {
+        self.left().unwrap_or(u64::MAX).saturating_sub(MARGIN)
+    }
+
+    /// Bytes that the system and the control group have left, if they tell.
+    pub fn left(&self) -> Option<u64> {
         let limits = [self.available, self.control_group];
-        let least = limits.into_iter().flatten().min();
-        least.unwrap_or(u64::MAX).saturating_sub(MARGIN)
+        limits.into_iter().flatten().min()
     }
 
     /// What a user can do who needs `wanted` bytes pinned.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use kcache_models::config::ModelConfig;
+use kcache_models::weights::WeightSizes;
 
 use super::layer::Workspace;
 use super::{MemoryPlan, Model, Sequence};
-use crate::backend::Backend;
+use crate::backend::{Backend, Memory};
 use crate::cache::KvPolicy;
 use crate::{Error, Result};
 
@@ -33,13 +34,24 @@ impl Default for ContextOptions {
 }
 
 impl ContextOptions {
-    /// What one sequence will take, for a model of `config` whose weights take
-    /// `weight_bytes`: all checks of a context, before anything is loaded.
+    /// What one sequence will take of the memories of `backend`, for a model of
+    /// `config` with such weights: all checks of a context, before anything is loaded.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an option out of range,
-    /// [`Error::OutOfMemory`] if a sequence of `n_ctx` tokens cannot fit.
-    pub fn plan(&self, config: &ModelConfig, weight_bytes: u64) -> Result<MemoryPlan> {
+    /// [`Error::InvalidArgument`] for an option out of range or a model that
+    /// `backend` cannot compute, [`Error::OutOfMemory`] if the weights and a
+    /// sequence of `n_ctx` tokens cannot fit.
+    pub fn plan<B: Backend>(
+        &self,
+        backend: &B,
+        config: &ModelConfig,
+        weights: &WeightSizes,
+    ) -> Result<MemoryPlan> {
+        backend.check(config)?;
+        self.plan_within(backend.memory(config, weights)?, config)
+    }
+
+    fn plan_within(&self, memory: Memory, config: &ModelConfig) -> Result<MemoryPlan> {
         let n_ctx = self.n_ctx.unwrap_or(config.max_position);
         if n_ctx == 0 || n_ctx > config.max_position {
             return Err(Error::InvalidArgument(format!(
@@ -57,7 +69,7 @@ impl ContextOptions {
             Some(_) => MemoryPlan::new,
             None => MemoryPlan::fit,
         };
-        let plan = plan(config, weight_bytes, &self.policy, n_ctx, self.chunk);
+        let plan = plan(&memory, config, &self.policy, n_ctx, self.chunk);
         plan.check()?;
         Ok(plan)
     }
@@ -80,7 +92,12 @@ impl<B: Backend> Context<B> {
     /// # Errors
     /// As [`ContextOptions::plan`].
     pub fn new(model: Arc<Model<B>>, options: &ContextOptions) -> Result<Self> {
-        let plan = options.plan(model.config(), model.weight_bytes())?;
+        let mut memory = model.backend.memory(model.config(), model.weight_sizes())?;
+        if !memory.weights_mapped {
+            // The plan counts the weights, and they are no longer among what is left.
+            memory.available = memory.available.map(|left| left + memory.weights);
+        }
+        let plan = options.plan_within(memory, model.config())?;
         let work = Workspace::new(&model.backend, model.config())?;
         Ok(Self {
             work,

@@ -5,7 +5,7 @@ use std::path::Path;
 use kcache_models::chat::ChatTemplate;
 use kcache_models::config::ModelConfig;
 use kcache_models::tokenizer::Tokenizer;
-use kcache_models::weights::{ModelWeights, Upload};
+use kcache_models::weights::{ModelWeights, Upload, WeightSizes};
 use kcache_models::{Checkpoint, GenerationConfig, Tensor};
 
 use crate::backend::Backend;
@@ -20,6 +20,7 @@ pub struct Model<B: Backend> {
     tokenizer: Tokenizer,
     chat_template: Option<ChatTemplate>,
     generation: GenerationConfig,
+    weight_sizes: WeightSizes,
     weight_bytes: u64,
     step_weight_bytes: u64,
 }
@@ -28,8 +29,9 @@ impl<B: Backend> Model<B> {
     /// Opens the checkpoint at `path` and loads it. See [`Model::from_checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Model`] for a bad checkpoint, [`Error::OutOfMemory`], or what
-    /// `progress` returned.
+    /// [`Error::Model`] for a bad checkpoint, [`Error::InvalidArgument`] for one
+    /// that `backend` cannot compute, [`Error::OutOfMemory`], [`Error::Device`],
+    /// or what `progress` returned.
     pub fn load(
         path: &Path,
         backend: B,
@@ -50,15 +52,18 @@ impl<B: Backend> Model<B> {
         backend: B,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
+        backend.check(&checkpoint.config)?;
+        let sizes = checkpoint.weights.sizes();
+        let weight_bytes = backend.memory(&checkpoint.config, &sizes)?.weights;
         let mut loader = Loader {
             backend: &backend,
             loaded: 0,
-            total: checkpoint.weight_bytes,
+            total: sizes.bytes,
             progress,
         };
         let weights = checkpoint.weights.upload(&mut loader)?;
-        let looked_up = match &checkpoint.weights.lm_head {
-            Some(_) => checkpoint.weights.embedding.bytes().len() as u64,
+        let looked_up = match &weights.lm_head {
+            Some(_) => backend.matrix_bytes(&weights.embedding),
             None => 0,
         };
         let rope = backend.rope(&checkpoint.config)?;
@@ -70,8 +75,9 @@ impl<B: Backend> Model<B> {
             tokenizer: checkpoint.tokenizer,
             chat_template: checkpoint.chat_template,
             generation: checkpoint.generation,
-            weight_bytes: checkpoint.weight_bytes,
-            step_weight_bytes: checkpoint.weight_bytes - looked_up,
+            step_weight_bytes: weight_bytes - looked_up,
+            weight_sizes: sizes,
+            weight_bytes,
         })
     }
 
@@ -100,7 +106,12 @@ impl<B: Backend> Model<B> {
         &self.generation
     }
 
-    /// Bytes of the weights as stored.
+    /// How much there is of the weights in the checkpoint.
+    pub fn weight_sizes(&self) -> &WeightSizes {
+        &self.weight_sizes
+    }
+
+    /// Bytes of the weights where they are computed with.
     pub fn weight_bytes(&self) -> u64 {
         self.weight_bytes
     }

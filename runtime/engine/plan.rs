@@ -2,83 +2,94 @@
 
 use kcache_models::config::ModelConfig;
 use serde::Serialize;
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use crate::backend::Memory;
 use crate::cache::{BLOCK, KvPolicy};
 use crate::{Error, Result};
 
-/// Bytes that one sequence of `n_ctx` tokens and the work on it take.
+/// Bytes that the weights, one sequence of `n_ctx` tokens and the work on it take.
+///
+/// All of it is where the model computes, but for [`MemoryPlan::host_values`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
     /// Tokens planned for.
     pub n_ctx: usize,
-    /// Weights as stored; mapped from their file, so the system can drop and reread them.
+    /// Weights.
     pub weights: u64,
+    /// Whether those are mapped from their file, so that the system can drop
+    /// and reread them; they are then not among [`MemoryPlan::resident`].
+    pub weights_mapped: bool,
     /// K of a full context.
     pub keys: u64,
-    /// V of a full context.
+    /// V of a full context that stays beside K.
     pub values: u64,
+    /// V of a full context in the host's pinned memory, beside a device.
+    pub host_values: u64,
     /// Hot rows, once all are taken.
     pub hot_rows: u64,
-    /// Activations of a prefill chunk.
+    /// Activations of a prefill chunk, and what a decode step works in.
     pub workspace: u64,
-    /// Memory that the machine, or the control group, has left, if the system tells.
+    /// Memory that is left where the model computes, if the system tells.
     pub available: Option<u64>,
+    /// Memory that the host has left beside a device, if the system tells.
+    pub host_available: Option<u64>,
 }
 
 impl MemoryPlan {
-    /// Plans for `config` under `policy`, with prompts read in chunks of `chunk` tokens.
+    /// Plans for `config` under `policy` in `memory`, with prompts read in
+    /// chunks of `chunk` tokens.
     pub fn new(
+        memory: &Memory,
         config: &ModelConfig,
-        weights: u64,
         policy: &KvPolicy,
         n_ctx: usize,
         chunk: usize,
     ) -> Self {
-        Self::within(available(), config, weights, policy, n_ctx, chunk)
-    }
-
-    fn within(
-        available: Option<u64>,
-        config: &ModelConfig,
-        weights: u64,
-        policy: &KvPolicy,
-        n_ctx: usize,
-        chunk: usize,
-    ) -> Self {
-        let row = bytes(&[config.n_layers, config.kv_dim()]);
-        let store = row.saturating_mul(n_ctx.next_multiple_of(BLOCK) as u64);
         let dense = (0..config.n_layers).filter(|&l| policy.is_dense(l)).count();
-        let hot = bytes(&[
-            config.n_layers - dense,
-            config.kv_dim(),
-            policy.hot_rows.min(n_ctx),
-        ]);
+        let row = |layers: usize| product(&[layers, config.kv_dim(), memory.kv_element]);
+        let rows = n_ctx.next_multiple_of(BLOCK);
+        let store = |layers| row(layers).saturating_mul(rows as u64);
+        let away = match memory.host {
+            Some(_) => config.n_layers - dense,
+            None => 0,
+        };
         let widths = 3 * config.hidden_size
             + 2 * (config.q_dim() + config.kv_dim() + config.intermediate_size);
+        let activations = product(&[widths, chunk.min(n_ctx), memory.activation_element]);
+        let step = memory.workspace_per_position.saturating_mul(n_ctx as u64);
+        let logits = product(&[config.vocab_size, memory.activation_element]);
         Self {
             n_ctx,
-            weights,
-            keys: store,
-            values: store,
-            hot_rows: hot,
-            workspace: bytes(&[widths, chunk.min(n_ctx)]) + bytes(&[config.vocab_size]),
-            available,
+            weights: memory.weights,
+            weights_mapped: memory.weights_mapped,
+            keys: store(config.n_layers),
+            values: store(config.n_layers - away),
+            host_values: store(away),
+            hot_rows: row(config.n_layers - dense)
+                .saturating_mul(policy.hot_rows.min(n_ctx) as u64),
+            workspace: activations.saturating_add(step).saturating_add(logits),
+            available: memory.available,
+            host_available: memory.host.as_ref().and_then(|host| host.available),
         }
     }
 
     /// The longest context, at most `n_ctx`, that leaves a little memory to others.
     pub fn fit(
+        memory: &Memory,
         config: &ModelConfig,
-        weights: u64,
         policy: &KvPolicy,
         n_ctx: usize,
         chunk: usize,
     ) -> Self {
-        // Asked once, and a sixteenth left alone: other programs take memory
-        // between this plan and the allocations.
-        let available = available().map(|a| a - a / 16);
-        let plan = |n_ctx| Self::within(available, config, weights, policy, n_ctx, chunk);
+        // A sixteenth is left alone: other programs take memory between this
+        // plan and the allocations.
+        let mut memory = memory.clone();
+        let spared = |bytes: Option<u64>| bytes.map(|b| b - b / 16);
+        memory.available = spared(memory.available);
+        if let Some(host) = &mut memory.host {
+            host.available = spared(host.available);
+        }
+        let plan = |n_ctx| Self::new(&memory, config, policy, n_ctx, chunk);
         let whole = plan(n_ctx);
         if whole.check().is_ok() {
             return whole;
@@ -94,48 +105,61 @@ impl MemoryPlan {
         plan(fits)
     }
 
-    /// Bytes that cannot be dropped under pressure.
+    /// Bytes where the model computes that cannot be dropped under pressure.
     pub fn resident(&self) -> u64 {
-        [self.keys, self.values, self.hot_rows, self.workspace]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        let weights = match self.weights_mapped {
+            true => 0,
+            false => self.weights,
+        };
+        [
+            weights,
+            self.keys,
+            self.values,
+            self.hot_rows,
+            self.workspace,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
     }
 
     /// # Errors
     /// [`Error::OutOfMemory`] if a full context needs more than is available.
     pub fn check(&self) -> Result<()> {
-        if self.available.is_none_or(|a| self.resident() <= a) {
-            return Ok(());
+        if self.available.is_some_and(|a| self.resident() > a) {
+            let weights = match self.weights_mapped {
+                true => String::new(),
+                false => format!("weights {}, ", self.weights),
+            };
+            return Err(Error::OutOfMemory {
+                what: format!(
+                    "a context of {} tokens ({weights}K {}, V {}, hot rows {}, workspace {} bytes)",
+                    self.n_ctx, self.keys, self.values, self.hot_rows, self.workspace
+                ),
+                bytes: self.resident(),
+                available: self.available,
+            });
         }
-        Err(Error::OutOfMemory {
-            what: format!(
-                "a context of {} tokens (K {}, V {}, hot rows {}, workspace {} bytes)",
-                self.n_ctx, self.keys, self.values, self.hot_rows, self.workspace
-            ),
-            bytes: self.resident(),
-            available: self.available,
-        })
+        if self.host_available.is_some_and(|a| self.host_values > a) {
+            return Err(Error::OutOfMemory {
+                what: format!("V of a context of {} tokens on the host", self.n_ctx),
+                bytes: self.host_values,
+                available: self.host_available,
+            });
+        }
+        Ok(())
     }
 }
 
-/// Size of that many floats.
-fn bytes(dimensions: &[usize]) -> u64 {
-    dimensions
+fn product(factors: &[usize]) -> u64 {
+    factors
         .iter()
-        .fold(size_of::<f32>() as u64, |n, &d| n.saturating_mul(d as u64))
-}
-
-fn available() -> Option<u64> {
-    let memory = MemoryRefreshKind::nothing().with_ram();
-    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory)).ok()?;
-    let host = system.available_memory();
-    let group = system.cgroup_limits().map(|group| group.free_memory);
-    Some(group.map_or(host, |group| group.min(host)))
+        .fold(1, |n: u64, &f| n.saturating_mul(f as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::HostMemory;
     use kcache_models::arch::Architecture;
     use kcache_models::config::{BiasConfig, RopeConfig, RopeScaling, RopeStyle};
 
@@ -161,31 +185,77 @@ mod tests {
         }
     }
 
+    /// One memory, as on the CPU.
+    fn one(available: u64) -> Memory {
+        Memory {
+            weights: 16 << 30,
+            weights_mapped: true,
+            kv_element: 4,
+            activation_element: 4,
+            workspace_per_position: 0,
+            available: Some(available),
+            host: None,
+        }
+    }
+
+    /// A device's memory, and the host's.
+    fn two(available: u64, host: u64) -> Memory {
+        Memory {
+            weights_mapped: false,
+            kv_element: 2,
+            host: Some(HostMemory {
+                available: Some(host),
+            }),
+            ..one(available)
+        }
+    }
+
     #[test]
     fn sizes_follow_the_geometry() {
-        let plan = MemoryPlan::new(&config(), 16 << 30, &KvPolicy::kcache(), 8192, 512);
+        let plan = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::kcache(), 8192, 512);
         assert_eq!(plan.keys, 8192 * 32 * 1024 * 4);
+        assert_eq!((plan.values, plan.host_values), (plan.keys, 0));
         assert_eq!(plan.hot_rows, 30 * 1024 * 4 * 512);
-        let full = MemoryPlan::new(&config(), 16 << 30, &KvPolicy::full(), 8192, 512);
+        let full = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::full(), 8192, 512);
         assert_eq!(full.hot_rows, 0);
     }
 
     #[test]
+    fn beside_a_device_v_of_sparse_layers_is_on_the_host() {
+        let memory = two(1 << 40, 1 << 40);
+        let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 8192, 512);
+        let layer = 8192 * 1024 * 2;
+        assert_eq!(plan.keys, 32 * layer);
+        assert_eq!((plan.values, plan.host_values), (2 * layer, 30 * layer));
+        assert!(plan.resident() > 16 << 30, "weights are no file's");
+        let full = MemoryPlan::new(&memory, &config(), &KvPolicy::full(), 8192, 512);
+        assert_eq!((full.values, full.host_values), (32 * layer, 0));
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_with_both_sizes() {
-        let mut plan = MemoryPlan::new(&config(), 0, &KvPolicy::full(), 4096, 512);
-        plan.available = Some(1000);
-        let text = plan.check().unwrap_err().to_string();
-        assert!(
-            text.contains("4096 tokens") && text.contains("1000 are available"),
-            "{text}"
-        );
+        let plan = |memory| {
+            let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 4096, 512);
+            plan.check().unwrap_err().to_string()
+        };
+        for memory in [one(1000), two(1000, 1 << 40), two(1 << 40, 1000)] {
+            let text = plan(memory);
+            assert!(
+                text.contains("4096 tokens") && text.contains("1000 are available"),
+                "{text}"
+            );
+        }
+        assert!(plan(two(1000, 1 << 40)).contains("weights 17179869184"));
+        assert!(plan(two(1 << 40, 1000)).contains("on the host"));
     }
 
     #[test]
     fn an_absurd_context_is_cut_to_what_fits() {
-        let plan = MemoryPlan::fit(&config(), 0, &KvPolicy::full(), 1 << 40, 512);
-        println!("{plan:?}");
-        assert!(plan.available.is_some() && plan.check().is_ok());
-        assert!(plan.n_ctx < 1 << 40 && plan.n_ctx > 1);
+        for memory in [one(20 << 30), two(20 << 30, 1 << 40), two(1 << 40, 1 << 30)] {
+            let plan = MemoryPlan::fit(&memory, &config(), &KvPolicy::kcache(), 1 << 40, 512);
+            println!("{plan:?}");
+            assert!(plan.check().is_ok());
+            assert!(plan.n_ctx < 1 << 40 && plan.n_ctx > 1);
+        }
     }
 }

@@ -63,6 +63,7 @@ fn the_streamed_text_is_the_text_of_the_json() {
     let streamed = france(&["-n", "12"]);
     for said in [
         "sampling: greedy\n",
+        "device:   cpu, ",
         "plan:     weights",
         "memory:   weights",
     ] {

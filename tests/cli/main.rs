@@ -5,6 +5,7 @@
 mod common;
 
 mod chat;
+mod device;
 mod errors;
 mod eval;
 mod generate;

@@ -51,7 +51,7 @@ impl From<Output> for Run {
     }
 }
 
-/// The binary, whatever the environment of the tests holds; no input.
+/// The binary on the CPU, whatever the environment of the tests holds; no input.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_run"));
     for (name, _) in std::env::vars_os() {
@@ -60,6 +60,7 @@ pub fn command(args: &[&str]) -> Command {
         }
     }
     command
+        .env("KCACHE_DEVICE", "cpu")
         .env_remove("COLUMNS")
         .args(args)
         .stdin(Stdio::null());

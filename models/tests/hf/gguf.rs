@@ -84,7 +84,7 @@ fn the_template_sees_the_special_tokens() {
 fn bytes_of_the_weights_are_counted() {
     let checkpoint = open(model()).unwrap();
     assert_eq!(
-        checkpoint.weight_bytes,
+        checkpoint.weights.sizes().bytes,
         4 * (16 + 4 + 4 + 4 * 16 + 4 + 3 * 32)
     );
     assert!(checkpoint.chat_template.is_none());
@@ -134,7 +134,7 @@ fn the_demo_model_opens() {
     assert_eq!(checkpoint.config.n_layers, 30);
     assert_eq!(checkpoint.generation.eos_token_ids, [2]);
     // All of the file but its metadata, padding included.
-    assert!((95_000_000..98_362_432).contains(&checkpoint.weight_bytes));
+    assert!((95_000_000..98_362_432).contains(&checkpoint.weights.sizes().bytes));
     let turn = Message {
         role: "user".to_owned(),
         content: "What is the capital of France?".to_owned(),

@@ -20,11 +20,13 @@ use std::ops::Range;
 
 use kcache_models::Tensor;
 use kcache_models::config::ModelConfig;
+use kcache_models::weights::WeightSizes;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Backend, Projection, SequenceCache};
+use super::{Backend, Memory, Projection, SequenceCache};
 use crate::cache::{KvCache, KvCounters, KvPolicy};
+use crate::driver::HostLimits;
 use crate::{Error, Result};
 use rope::RopeTable;
 
@@ -86,6 +88,24 @@ impl Backend for Cpu {
         format!("cpu, {} threads", self.pool.current_num_threads())
     }
 
+    /// Every model that opens has a shape that this backend computes.
+    fn check(&self, _: &ModelConfig) -> Result<()> {
+        Ok(())
+    }
+
+    fn memory(&self, _: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
+        let limits = HostLimits::read();
+        Ok(Memory {
+            weights: weights.bytes,
+            weights_mapped: true,
+            kv_element: size_of::<f32>(),
+            activation_element: size_of::<f32>(),
+            workspace_per_position: 0,
+            available: limits.left(),
+            host: None,
+        })
+    }
+
     fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
@@ -93,6 +113,10 @@ impl Backend for Cpu {
     fn matrix(&self, tensor: &Tensor) -> Result<Tensor> {
         self.scope(|| load::check_finite(tensor))?;
         Ok(tensor.clone())
+    }
+
+    fn matrix_bytes(&self, matrix: &Tensor) -> u64 {
+        matrix.bytes().len() as u64
     }
 
     fn vector(&self, tensor: &Tensor) -> Result<Vec<f32>> {

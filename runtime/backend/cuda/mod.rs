@@ -22,10 +22,11 @@ use std::sync::{Arc, Mutex};
 use half::bf16;
 use kcache_models::Tensor;
 use kcache_models::config::ModelConfig;
+use kcache_models::weights::WeightSizes;
 
-use super::{Backend, Projection};
+use super::{Backend, HostMemory, Memory, Projection};
 use crate::cache::KvPolicy;
-use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
+use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, HostLimits, Stream};
 use crate::{Error, Result};
 
 pub use activation::Activation;
@@ -91,6 +92,28 @@ impl Backend for Cuda {
         self.context.device().to_string()
     }
 
+    fn check(&self, config: &ModelConfig) -> Result<()> {
+        geometry::check(config)
+    }
+
+    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
+        let (half, float) = (size_of::<bf16>(), size_of::<f32>());
+        let angles = config.max_position as u64 * config.head_dim as u64;
+        let floats = weights.vector_elements + angles;
+        Ok(Memory {
+            weights: weights.matrix_elements * half as u64 + floats * float as u64,
+            weights_mapped: false,
+            kv_element: half,
+            activation_element: half + float,
+            // Scores of every head, and what a group of heads makes of them.
+            workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,
+            available: Some(self.context.memory_info()?.free),
+            host: Some(HostMemory {
+                available: Some(HostLimits::read().spare()),
+            }),
+        })
+    }
+
     // Each call of the driver makes the context current for itself.
     fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         work()
@@ -100,12 +123,15 @@ impl Backend for Cuda {
         load::matrix(tensor, &self.stream)
     }
 
+    fn matrix_bytes(&self, matrix: &Matrix) -> u64 {
+        (matrix.data.len() * size_of::<bf16>()) as u64
+    }
+
     fn vector(&self, tensor: &Tensor) -> Result<DeviceBuffer<f32>> {
         load::vector(tensor, &self.stream)
     }
 
     fn rope(&self, config: &ModelConfig) -> Result<Arc<RopeTable>> {
-        geometry::check(config)?;
         Ok(Arc::new(RopeTable::new(config, &self.stream)?))
     }
 
@@ -120,7 +146,6 @@ impl Backend for Cuda {
     }
 
     fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<CudaKvCache> {
-        geometry::check(config)?;
         CudaKvCache::new(config, policy, &self.stream)
     }
 

@@ -3,7 +3,7 @@
 use std::io::stdin;
 
 use clap::Args;
-use kcache::backend::cpu::Cpu;
+use kcache::backend::Backend;
 use kcache::engine::{FinishReason, GenerateOptions};
 use kcache::models::chat::{ChatTemplate, Message};
 use kcache::{Context, Error, Sequence};
@@ -16,7 +16,7 @@ use crate::kv_args::KvArgs;
 use crate::model_args::{ContextArgs, ModelArgs};
 use crate::reply::Reply;
 use crate::sampling_args::{self, SamplingArgs};
-use crate::session::Opened;
+use crate::session::{self, Opened, Task};
 use crate::summary;
 use crate::ui::Ui;
 
@@ -55,37 +55,46 @@ pub struct ChatArgs {
 pub fn run(args: &ChatArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
     let policy = args.kv.policy()?;
-    let opened = Opened::open(&args.model, args.context.ctx_size, policy)?;
-    let template = opened.checkpoint.chat_template.clone().ok_or_else(|| {
-        let path = args.model.model.display();
-        Failure::Input(format!(
-            "{path}: the checkpoint has no chat template; try run generate"
-        ))
-    })?;
-    template.check()?;
-    let options = args.sampling.options(&opened.checkpoint.generation)?;
-    sampling_args::announce(
-        &options.sampling,
-        &opened.checkpoint.generation,
-        &ui.console,
-    );
-    let context = opened.load(&ui)?;
-    let mut chat = Chat {
-        sequence: context.sequence()?,
-        context,
-        template,
-        options,
-        system: args.system.clone(),
-        messages: Vec::new(),
-        ui,
-    };
-    chat.clear();
-    chat.talk()
+    let task = Talk { args, ui };
+    session::open(&args.model, args.context.ctx_size, policy, task)
 }
 
-struct Chat {
-    context: Context<Cpu>,
-    sequence: Sequence<Cpu>,
+struct Talk<'a> {
+    args: &'a ChatArgs,
+    ui: Ui,
+}
+
+impl Task for Talk<'_> {
+    fn run<B: Backend>(self, opened: Opened<B>) -> Result<()> {
+        let Self { args, ui } = self;
+        let template = opened.checkpoint.chat_template.clone().ok_or_else(|| {
+            let path = args.model.model.display();
+            Failure::Input(format!(
+                "{path}: the checkpoint has no chat template; try run generate"
+            ))
+        })?;
+        template.check()?;
+        let recommended = &opened.checkpoint.generation;
+        let options = args.sampling.options(recommended)?;
+        sampling_args::announce(&options.sampling, recommended, &ui.console);
+        let context = opened.load(&ui)?;
+        let mut chat = Chat {
+            sequence: context.sequence()?,
+            context,
+            template,
+            options,
+            system: args.system.clone(),
+            messages: Vec::new(),
+            ui,
+        };
+        chat.clear();
+        chat.talk()
+    }
+}
+
+struct Chat<B: Backend> {
+    context: Context<B>,
+    sequence: Sequence<B>,
     template: ChatTemplate,
     options: GenerateOptions,
     system: Option<String>,
@@ -93,7 +102,7 @@ struct Chat {
     ui: Ui,
 }
 
-impl Chat {
+impl<B: Backend> Chat<B> {
     fn talk(&mut self) -> Result<()> {
         while let Some(line) = self.next_line()? {
             match line.trim() {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use kcache::backend::Backend;
 use kcache::cache::KvCounters;
 use kcache::engine::perplexity::{Perplexity, perplexity};
 
@@ -13,7 +14,7 @@ use crate::input::read_file;
 use crate::json::EvalJson;
 use crate::kv_args::KvArgs;
 use crate::model_args::ModelArgs;
-use crate::session::Opened;
+use crate::session::{self, Opened, Task};
 use crate::ui::Ui;
 
 /// Flags of `run eval`.
@@ -57,33 +58,49 @@ struct TextArgs {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let mut ui = Ui::new(&args.output)?;
+    let ui = Ui::new(&args.output)?;
     let policy = args.kv.policy()?;
     let text = args.text.read(&ui)?;
-    let opened = Opened::open(&args.model, Some(args.text.tokens), policy)?;
-    let mut tokens = opened.checkpoint.tokenizer.encode(&text, true)?;
-    args.text.cut(&mut tokens)?;
-
-    let mut context = opened.load(&ui)?;
-    let mut sequence = context.sequence()?;
-    let bar = ui.console.tokens_bar("reading");
-    let mut progress = |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+    let task = Score {
+        text,
+        args: &args.text,
+        ui,
     };
-    let (prefill, cancel) = (args.text.prefill, &ui.interrupt.cancel);
-    let scores = perplexity(
-        &mut context,
-        &mut sequence,
-        &tokens,
-        prefill,
-        cancel,
-        &mut progress,
-    );
-    bar.finish_and_clear();
-    let scores = scores?;
-    ui.output.text(&table(&scores, &sequence.counters()))?;
-    ui.output.json(&EvalJson::new(&scores, &sequence, &context))
+    session::open(&args.model, Some(args.text.tokens), policy, task)
+}
+
+struct Score<'a> {
+    text: String,
+    args: &'a TextArgs,
+    ui: Ui,
+}
+
+impl Task for Score<'_> {
+    fn run<B: Backend>(mut self, opened: Opened<B>) -> Result<()> {
+        let mut tokens = opened.checkpoint.tokenizer.encode(&self.text, true)?;
+        self.args.cut(&mut tokens)?;
+
+        let mut context = opened.load(&self.ui)?;
+        let mut sequence = context.sequence()?;
+        let bar = self.ui.console.tokens_bar("reading");
+        let mut progress = |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        };
+        let scores = perplexity(
+            &mut context,
+            &mut sequence,
+            &tokens,
+            self.args.prefill,
+            &self.ui.interrupt.cancel,
+            &mut progress,
+        );
+        bar.finish_and_clear();
+        let scores = scores?;
+        let output = &mut self.ui.output;
+        output.text(&table(&scores, &sequence.counters()))?;
+        output.json(&EvalJson::new(&scores, &sequence, &context))
+    }
 }
 
 impl TextArgs {

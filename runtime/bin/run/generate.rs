@@ -1,6 +1,7 @@
 //! `run generate`: a prompt and what follows it.
 
 use clap::Args;
+use kcache::backend::Backend;
 use kcache::engine::FinishReason;
 
 use crate::cli::OutputArgs;
@@ -11,7 +12,7 @@ use crate::kv_args::KvArgs;
 use crate::model_args::{ContextArgs, ModelArgs};
 use crate::reply::Reply;
 use crate::sampling_args::{self, SamplingArgs};
-use crate::session::Opened;
+use crate::session::{self, Opened, Task};
 use crate::summary;
 use crate::ui::Ui;
 
@@ -37,28 +38,39 @@ pub struct GenerateArgs {
 /// # Errors
 /// [`Failure`], also [`Failure::Interrupted`] after the statistics.
 pub fn run(args: &GenerateArgs) -> Result<()> {
-    let mut ui = Ui::new(&args.output)?;
+    let ui = Ui::new(&args.output)?;
     let policy = args.kv.policy()?;
     let text = args.prompt.read(&ui.interrupt)?;
-    let opened = Opened::open(&args.model, args.context.ctx_size, policy)?;
-    let options = args.sampling.options(&opened.checkpoint.generation)?;
-    let prompt = opened.encode_prompt(&text)?;
-    sampling_args::announce(
-        &options.sampling,
-        &opened.checkpoint.generation,
-        &ui.console,
-    );
+    let sampling = &args.sampling;
+    let task = Continue { text, sampling, ui };
+    session::open(&args.model, args.context.ctx_size, policy, task)
+}
 
-    let mut context = opened.load(&ui)?;
-    let mut sequence = context.sequence()?;
-    let sampling = options.sampling.clone();
-    let reply = Reply::stream(&mut context, &mut sequence, &prompt, options, &mut ui)?;
-    ui.output
-        .json(&ReplyJson::new(&reply, &sampling, &context))?;
-    let weights = context.model().weight_bytes();
-    ui.console.note(summary::full(&reply, &sampling, weights));
-    match reply.finish_reason {
-        FinishReason::Cancelled => Err(Failure::Interrupted),
-        _ => Ok(()),
+struct Continue<'a> {
+    text: String,
+    sampling: &'a SamplingArgs,
+    ui: Ui,
+}
+
+impl Task for Continue<'_> {
+    fn run<B: Backend>(mut self, opened: Opened<B>) -> Result<()> {
+        let ui = &mut self.ui;
+        let recommended = &opened.checkpoint.generation;
+        let options = self.sampling.options(recommended)?;
+        let prompt = opened.encode_prompt(&self.text)?;
+        sampling_args::announce(&options.sampling, recommended, &ui.console);
+
+        let mut context = opened.load(ui)?;
+        let mut sequence = context.sequence()?;
+        let sampling = options.sampling.clone();
+        let reply = Reply::stream(&mut context, &mut sequence, &prompt, options, ui)?;
+        ui.output
+            .json(&ReplyJson::new(&reply, &sampling, &context))?;
+        let weights = context.model().weight_bytes();
+        ui.console.note(summary::full(&reply, &sampling, weights));
+        match reply.finish_reason {
+            FinishReason::Cancelled => Err(Failure::Interrupted),
+            _ => Ok(()),
+        }
     }
 }

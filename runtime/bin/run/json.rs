@@ -1,7 +1,6 @@
 //! What `--json` prints. docs/cli.md describes the fields.
 
 use kcache::backend::Backend;
-use kcache::backend::cpu::Cpu;
 use kcache::cache::{KvCounters, KvPolicy};
 use kcache::engine::perplexity::Perplexity;
 use kcache::engine::{FinishReason, MemoryPlan, SamplingParams};
@@ -89,7 +88,11 @@ struct MemoryJson {
 
 impl<'a> ReplyJson<'a> {
     /// What is known of `reply`, which `context` gave.
-    pub fn new(reply: &'a Reply, sampling: &'a SamplingParams, context: &'a Context<Cpu>) -> Self {
+    pub fn new<B: Backend>(
+        reply: &'a Reply,
+        sampling: &'a SamplingParams,
+        context: &'a Context<B>,
+    ) -> Self {
         Self {
             text: &reply.text,
             tokens: &reply.tokens,
@@ -103,10 +106,10 @@ impl<'a> ReplyJson<'a> {
 
 impl<'a> EvalJson<'a> {
     /// What `context` made of a text in `sequence`.
-    pub fn new(
+    pub fn new<B: Backend>(
         [prefilled, decoded]: &[Perplexity; 2],
-        sequence: &Sequence<Cpu>,
-        context: &'a Context<Cpu>,
+        sequence: &Sequence<B>,
+        context: &'a Context<B>,
     ) -> Self {
         Self {
             prefilled: ScoreJson::new(prefilled),
@@ -118,7 +121,7 @@ impl<'a> EvalJson<'a> {
 }
 
 impl<'a> Setting<'a> {
-    fn new(context: &'a Context<Cpu>) -> Self {
+    fn new<B: Backend>(context: &'a Context<B>) -> Self {
         Self {
             architecture: context.model().config().architecture.name(),
             backend: context.model().backend().name(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kcache::driver::DeviceChoice;
 use kcache::engine::ContextOptions;
 
 /// Which model, and how it computes.
@@ -12,6 +13,9 @@ pub struct ModelArgs {
     /// Hugging Face directory or GGUF file
     #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
     pub model: PathBuf,
+    /// Where to compute: auto, cpu, or cuda:N for the GPU of that number; auto is the first GPU that can run the model, else the CPU
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto, env = "KCACHE_DEVICE")]
+    pub device: DeviceChoice,
     /// CPU threads [default: one for each processor]
     #[arg(short, long, value_name = "N", value_parser = positive, env = "KCACHE_THREADS")]
     pub threads: Option<usize>,

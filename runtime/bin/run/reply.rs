@@ -1,6 +1,6 @@
 //! One prompt, one reply, shown as it comes.
 
-use kcache::backend::cpu::Cpu;
+use kcache::backend::Backend;
 use kcache::engine::{FinishReason, GenerateOptions, Generation, Stats};
 use kcache::{Context, Sequence};
 
@@ -27,9 +27,9 @@ impl Reply {
     /// # Errors
     /// As [`Generation::start`] and [`Generation::next_piece`]; output that
     /// cannot be written. A cancel while text is generated is no error.
-    pub fn stream(
-        context: &mut Context<Cpu>,
-        sequence: &mut Sequence<Cpu>,
+    pub fn stream<B: Backend>(
+        context: &mut Context<B>,
+        sequence: &mut Sequence<B>,
         prompt: &[u32],
         options: GenerateOptions,
         ui: &mut Ui,

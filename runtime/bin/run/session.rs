@@ -1,10 +1,13 @@
-//! From a path to a context that computes.
+//! From a path to a context that computes, on the device that was chosen.
 
 use std::sync::Arc;
 
 use indicatif::BinaryBytes;
+use kcache::backend::Backend;
 use kcache::backend::cpu::Cpu;
+use kcache::backend::cuda::Cuda;
 use kcache::cache::KvPolicy;
+use kcache::driver::{Device, DeviceChoice, Placement};
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
 use kcache::{Context, Error, Model};
@@ -13,31 +16,77 @@ use crate::failure::{Failure, Result};
 use crate::model_args::ModelArgs;
 use crate::ui::Ui;
 
+/// What a subcommand does with a model, wherever that computes.
+pub trait Task {
+    /// Goes on from a checkpoint that is opened and planned for.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn run<B: Backend>(self, opened: Opened<B>) -> Result<()>;
+}
+
 /// A checkpoint that is checked and planned for, but not loaded.
-pub struct Opened {
+pub struct Opened<B> {
     /// What the files hold.
     pub checkpoint: Checkpoint,
     plan: MemoryPlan,
-    backend: Cpu,
+    backend: B,
+    /// Why this is not the device that one would expect.
+    remark: Option<String>,
     options: ContextOptions,
 }
 
-impl Opened {
-    /// Opens the checkpoint and plans a context of `n_ctx` tokens, or of as many
-    /// as the model was made for and fit the memory.
-    ///
-    /// # Errors
-    /// For a bad checkpoint, and for a context that the model or the memory does not allow.
-    pub fn open(args: &ModelArgs, n_ctx: Option<usize>, policy: KvPolicy) -> Result<Self> {
-        let checkpoint = Checkpoint::open(&args.model)?;
-        let options = ContextOptions {
-            n_ctx,
-            policy,
-            chunk: args.chunk,
-        };
-        let plan = options.plan(&checkpoint.config, checkpoint.weight_bytes)?;
+/// Opens the checkpoint, chooses the device and plans a context of `n_ctx`
+/// tokens, or of as many as the model was made for and fit the memory; `task`
+/// goes on from there.
+///
+/// # Errors
+/// For a bad checkpoint, a device that cannot be used, and a context that the
+/// model or the memory does not allow; those of `task`.
+pub fn open(
+    args: &ModelArgs,
+    n_ctx: Option<usize>,
+    policy: KvPolicy,
+    task: impl Task,
+) -> Result<()> {
+    let checkpoint = Checkpoint::open(&args.model)?;
+    let options = ContextOptions {
+        n_ctx,
+        policy,
+        chunk: args.chunk,
+    };
+    let place = args.device.place();
+    let refused = |error| Failure::Input(format!("--device {}: {error}", args.device));
+    let remark = match place.map_err(refused)? {
+        Placement::Cuda(device) => match cuda(device, &checkpoint) {
+            Ok(backend) => return task.run(Opened::new(checkpoint, backend, None, options)?),
+            // What `auto` finds unusable is none of the user's trouble.
+            Err(error) if args.device == DeviceChoice::Auto => Some(error.to_string()),
+            Err(error) => return Err(error.into()),
+        },
+        Placement::Cpu { reason } => reason.map(|reason| reason.to_string()),
+    };
+    let backend = Cpu::new(args.threads)?;
+    task.run(Opened::new(checkpoint, backend, remark, options)?)
+}
+
+/// The device with its kernels loaded, if they can compute the model.
+fn cuda(device: Device, checkpoint: &Checkpoint) -> kcache::Result<Cuda> {
+    let backend = Cuda::new(device)?;
+    backend.check(&checkpoint.config)?;
+    Ok(backend)
+}
+
+impl<B: Backend> Opened<B> {
+    fn new(
+        checkpoint: Checkpoint,
+        backend: B,
+        remark: Option<String>,
+        options: ContextOptions,
+    ) -> Result<Self> {
+        let weights = checkpoint.weights.sizes();
+        let plan = options.plan(&backend, &checkpoint.config, &weights)?;
         Ok(Self {
-            backend: Cpu::new(args.threads)?,
             // What fits now is what the context will hold.
             options: ContextOptions {
                 n_ctx: Some(plan.n_ctx),
@@ -45,6 +94,8 @@ impl Opened {
             },
             checkpoint,
             plan,
+            backend,
+            remark,
         })
     }
 
@@ -68,11 +119,16 @@ impl Opened {
         Ok(tokens)
     }
 
-    /// Says what memory will be used, and loads the weights.
+    /// Says where the model computes and what memory will be used, and loads
+    /// the weights.
     ///
     /// # Errors
     /// As [`Model::from_checkpoint`] and [`Context::new`]; [`Error::Cancelled`].
-    pub fn load(self, ui: &Ui) -> Result<Context<Cpu>> {
+    pub fn load(self, ui: &Ui) -> Result<Context<B>> {
+        let remark = self.remark.map(|remark| format!(" ({remark})"));
+        let device = self.backend.name();
+        ui.console
+            .note(format!("device:   {device}{}", remark.unwrap_or_default()));
         ui.console.note(plan_line(&self.plan));
         let bar = ui.console.bytes_bar("loading");
         let loaded = Model::from_checkpoint(self.checkpoint, self.backend, &mut |done, total| {
@@ -89,12 +145,22 @@ fn plan_line(plan: &MemoryPlan) -> String {
     let MemoryPlan { n_ctx, .. } = plan;
     let [weights, keys, values] = [plan.weights, plan.keys, plan.values].map(BinaryBytes);
     let [hot_rows, workspace] = [plan.hot_rows, plan.workspace].map(BinaryBytes);
-    let available = plan
-        .available
-        .map(|bytes| format!("; {} available", BinaryBytes(bytes)));
-    format!(
-        "plan:     weights {weights} mapped; for {n_ctx} tokens K {keys}, V {values}, \
+    let mapped = match plan.weights_mapped {
+        true => " mapped",
+        false => "",
+    };
+    let left = |bytes: Option<u64>| {
+        let left = bytes.map(|bytes| format!("; {} available", BinaryBytes(bytes)));
+        left.unwrap_or_default()
+    };
+    let mut line = format!(
+        "plan:     weights {weights}{mapped}; for {n_ctx} tokens K {keys}, V {values}, \
          hot rows {hot_rows}, workspace {workspace}{}",
-        available.unwrap_or_default()
-    )
+        left(plan.available)
+    );
+    if plan.host_values > 0 {
+        let values = BinaryBytes(plan.host_values);
+        line += &format!("; on the host V {values}{}", left(plan.host_available));
+    }
+    line
 }

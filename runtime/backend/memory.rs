@@ -1,0 +1,27 @@
+//! What a backend's memories take and have left.
+
+/// Sizes that a [`crate::engine::MemoryPlan`] is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of all weights where they are computed with.
+    pub weights: u64,
+    /// Whether those are a mapped file, which the system can drop and reread.
+    pub weights_mapped: bool,
+    /// Bytes of an element of K, V or a hot row.
+    pub kv_element: usize,
+    /// Bytes of an element of an activation.
+    pub activation_element: usize,
+    /// Bytes of workspace that a decode step takes for each position.
+    pub workspace_per_position: u64,
+    /// Bytes left where the model computes, if known.
+    pub available: Option<u64>,
+    /// Where V goes that a policy keeps away, if that is another memory.
+    pub host: Option<HostMemory>,
+}
+
+/// The host's memory beside a device's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostMemory {
+    /// Bytes left, if known.
+    pub available: Option<u64>,
+}
