@@ -111,7 +111,7 @@ fn score_block<T: Float16, const DIM: u32, const PARTS: usize>(
         softmax = target.put(score::<T, PARTS>(q, &words), first + position, softmax);
         position += 8;
     }
-    softmax.merge_lanes([1, 2])
+    softmax.merge_lanes(4)
 }
 
 /// Merges the warps' softmaxes and writes the block's, a pair for each head of the group.

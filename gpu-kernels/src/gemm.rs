@@ -99,7 +99,8 @@ impl<const WARPS_M: u32, const WARPS_N: u32, const MT: usize, const NT: usize>
     #[inline(always)]
     fn multiply<T: Float16>(sums: &mut [[[f32; 4]; NT]; MT], step: u32, row: u32, column: u32) {
         let (x_tile, w_tile) = Self::stage::<T>(step);
-        for depth in [0, 16] {
+        for half in 0..2 {
+            let depth = 16 * half;
             let mut a = [[0; 4]; MT];
             for (i, words) in a.iter_mut().enumerate() {
                 *words = x_tile.a(row + 16 * i as u32, depth);

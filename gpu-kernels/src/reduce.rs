@@ -41,11 +41,13 @@ fn exchange(value: f32, neutral: f32, scratch: Shared<f32>) -> f32 {
 /// The sum of the lanes' values from lane 0 to this one.
 #[inline(always)]
 pub fn running_sum(mut value: u32) -> u32 {
-    for step in [1, 2, 4, 8, 16] {
+    let mut step = 1;
+    while step < warp::SIZE {
         let before = warp::warp_shuffle_up(warp::ALL, value, step);
         if warp::lane_id() >= step {
             value += before;
         }
+        step *= 2;
     }
     value
 }

@@ -60,10 +60,12 @@ impl Candidate {
     /// The best of the warp, in lane 0.
     #[inline(always)]
     fn best_of_warp(mut self) -> Self {
-        for step in [16, 8, 4, 2, 1] {
+        let mut step = warp::SIZE / 2;
+        while step > 0 {
             let value = warp::warp_shuffle_down(warp::ALL, self.value, step);
             let index = warp::warp_shuffle_down(warp::ALL, self.index, step);
             self = self.better(Self { value, index });
+            step /= 2;
         }
         self
     }

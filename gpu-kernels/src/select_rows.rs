@@ -33,7 +33,7 @@ fn merge_partials(
             all = all.merge(Softmax::from_words(words));
             split += warp::SIZE;
         }
-        let all = all.merge_lanes([1, 2, 4, 8, 16]);
+        let all = all.merge_lanes(warp::SIZE);
         if warp::lane_id() == 0 {
             shared.write(head, all.to_words());
             stats.write(head as usize, all.to_words());

@@ -44,13 +44,15 @@ impl Softmax {
         }
     }
 
-    /// Of the lanes whose index differs in the bits of `steps`, the same in each of them.
+    /// Of the `lanes` neighbours that this lane is among, the same in each of them. A power of two.
     #[inline(always)]
-    pub fn merge_lanes<const STEPS: usize>(mut self, steps: [u32; STEPS]) -> Self {
-        for step in steps {
+    pub fn merge_lanes(mut self, lanes: u32) -> Self {
+        let mut step = 1;
+        while step < lanes {
             let max = warp::warp_shuffle_xor(warp::ALL, self.max, step);
             let sum = warp::warp_shuffle_xor(warp::ALL, self.sum, step);
             self = self.merge(Self { max, sum });
+            step *= 2;
         }
         self
     }

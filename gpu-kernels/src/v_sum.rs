@@ -153,7 +153,7 @@ fn write_kept(
     group: u32,
     splits: u32,
 ) {
-    for (j, kept) in kept.into_iter().enumerate() {
+    for (j, &kept) in kept.iter().enumerate() {
         let kept = warp::warp_sum(kept);
         if warp::lane_id() == 0 {
             shared.write(j as u32 * WARPS + warp::warp_id(), kept);

@@ -127,8 +127,10 @@ pub fn warp_vote_any(mask: u32, predicate: bool) -> bool {
 #[inline(always)]
 #[track_caller]
 pub fn warp_sum(mut value: f32) -> f32 {
-    for step in [16, 8, 4, 2, 1] {
+    let mut step = SIZE / 2;
+    while step > 0 {
         value += warp_shuffle_xor(ALL, value, step);
+        step /= 2;
     }
     value
 }
@@ -137,8 +139,10 @@ pub fn warp_sum(mut value: f32) -> f32 {
 #[inline(always)]
 #[track_caller]
 pub fn warp_max(mut value: f32) -> f32 {
-    for step in [16, 8, 4, 2, 1] {
+    let mut step = SIZE / 2;
+    while step > 0 {
         value = value.max(warp_shuffle_xor(ALL, value, step));
+        step /= 2;
     }
     value
 }

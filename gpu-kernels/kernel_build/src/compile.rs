@@ -18,6 +18,14 @@ const FOREIGN: [&str; 6] = [
     "CARGO_BUILD_RUSTFLAGS",
 ];
 
+/// Loops over arrays of registers must be unrolled whole, or the arrays end up in local memory.
+const UNROLL: &str = "-Cllvm-args=-unroll-threshold=4000";
+
+/// This pass of rustc copies what follows a condition into its branches, calls included: threads
+/// of a block would then wait at different copies of a barrier, for ever. LLVM's own pass knows
+/// which instructions must not be copied.
+const NO_JUMP_THREADING: &str = "-Zmir-enable-passes=-JumpThreading";
+
 /// Compiles the crate whose manifest is given, and returns its PTX with launch bounds.
 ///
 /// Build products go to `target_dir`, one folder for each architecture, so that `core` is compiled
@@ -46,9 +54,8 @@ pub fn compile(
     for name in FOREIGN {
         command.env_remove(name);
     }
-    // Loops over arrays of registers must be unrolled whole, or the arrays end up in local memory.
     let flags = format!(
-        "-Ctarget-cpu={} -Ctarget-feature={} -Cllvm-args=-unroll-threshold=4000",
+        "-Ctarget-cpu={} -Ctarget-feature={} {UNROLL} {NO_JUMP_THREADING}",
         architecture.name(),
         architecture.ptx_feature(),
     );
