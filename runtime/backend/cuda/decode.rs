@@ -166,7 +166,7 @@ impl Cuda {
     }
 }
 
-/// The rows to list, `None` for all; no list is longer than the cache.
+/// The rows to list, `None` for all.
 fn selection(cache: &CudaKvCache, layer: usize) -> Option<Selection> {
     let (length, policy) = (cache.lengths[layer], &cache.policy);
     let top = match policy.selection {
@@ -179,6 +179,10 @@ fn selection(cache: &CudaKvCache, layer: usize) -> Option<Selection> {
     }
     let sinks = policy.sinks.min(length);
     let window = policy.window.min(length - sinks);
+    if matches!(policy.selection, cache::Selection::TopN { .. }) && sinks + window + top >= length {
+        // Dense attention to the last bit: no share of probability is left over.
+        return None;
+    }
     Some(Selection {
         sinks,
         window,
