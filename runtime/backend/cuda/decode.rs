@@ -179,7 +179,7 @@ fn selection(cache: &CudaKvCache, layer: usize) -> Option<Selection> {
     }
     let sinks = policy.sinks.min(length);
     let window = policy.window.min(length - sinks);
-    if matches!(policy.selection, cache::Selection::TopN { .. }) && sinks + window + top >= length {
+    if matches!(policy.selection, cache::Selection::TopN { .. }) && top >= length - sinks - window {
         // Dense attention to the last bit: no share of probability is left over.
         return None;
     }
