@@ -52,7 +52,7 @@ pub use global::{Global, GlobalMut};
 pub use shared::{Shared, dynamic_shared};
 
 /// What the host must know of a kernel to launch it. `#[kernel]` makes one for each kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// The entry's name in the PTX.
     pub name: &'static str,
@@ -60,4 +60,10 @@ pub struct Kernel {
     pub max_threads: u32,
     /// Blocks that should fit one multiprocessor at once; the register allocation follows it.
     pub min_blocks: u32,
+    /// Bytes of each parameter.
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub parameters: &'static [usize],
+    /// Calls it as one thread, with arguments as [`emulation::Argument`] has them.
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub call: fn(&[Vec<u8>]),
 }

@@ -12,6 +12,8 @@ const ANY: Kernel = Kernel {
     name: "operation",
     max_threads: 1024,
     min_blocks: 1,
+    parameters: &[],
+    call: |_| {},
 };
 
 /// Runs a warp whose lane `i` calls `lane(i)`, and gives what each lane returned.

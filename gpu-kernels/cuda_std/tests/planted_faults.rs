@@ -13,6 +13,8 @@ fn run(kernel: fn(GlobalMut<f32>, Global<f32>)) -> Result<(), Findings> {
         name: "planted",
         max_threads: THREADS,
         min_blocks: 1,
+        parameters: &[],
+        call: |_| {},
     };
     let mut gpu = Gpu::new();
     let input = gpu.upload("input", &[1.0f32; THREADS as usize]);

@@ -4,7 +4,7 @@ use proc_macro::TokenStream;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, Ident, ItemFn, ReturnType, Token, parse_macro_input};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_input};
 
 /// The launch bounds written in `#[kernel(max_threads = …, min_blocks = …)]`.
 struct LaunchBounds {
@@ -46,8 +46,8 @@ impl Parse for LaunchBounds {
 /// launched with, and the blocks that should fit one multiprocessor at once. Both are constant
 /// expressions; the PTX carries them as `.maxntid` and `.minnctapersm`.
 ///
-/// On the device the function becomes a PTX entry of its own name. On the host it stays a plain
-/// function, to be run by `cuda_std::emulation`. Beside it stands a constant of type
+/// On the device the function becomes a PTX entry of its own name. On the host it stays a function,
+/// to be run by `cuda_std::emulation`, or to be asked for its arguments. Beside it stands a constant of type
 /// `cuda_std::Kernel` named after it in upper case.
 #[proc_macro_attribute]
 pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -82,18 +82,38 @@ fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::To
     let (name, inputs) = (&signature.ident, &signature.inputs);
     let constant = format_ident!("{}", name.to_string().to_uppercase());
     let constant_doc = format!("Name and launch bounds of [`{name}`].");
+    let parameters = inputs.iter().map(parameter);
+    let (arguments, types): (Vec<_>, Vec<_>) = parameters
+        .collect::<syn::Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    let places = 0..arguments.len();
     Ok(quote! {
         #[doc = #constant_doc]
         #vis const #constant: ::cuda_std::Kernel = ::cuda_std::Kernel {
             name: ::core::stringify!(#name),
             max_threads: #max_threads,
             min_blocks: #min_blocks,
+            #[cfg(not(target_arch = "nvptx64"))]
+            parameters: &[#(<#types as ::cuda_std::emulation::Argument>::SIZE),*],
+            #[cfg(not(target_arch = "nvptx64"))]
+            call: |arguments| #name(
+                #(::cuda_std::emulation::Argument::from_bytes(&arguments[#places])),*
+            ),
         };
 
         #(#attrs)*
         #[allow(clippy::too_many_arguments)]
         #[cfg(not(target_arch = "nvptx64"))]
-        #vis fn #name(#inputs) #block
+        #vis fn #name(#inputs) {
+            let recorded = ::cuda_std::emulation::record(|| {
+                ::std::vec![#(::cuda_std::emulation::Argument::to_bytes(#arguments)),*]
+            });
+            if recorded {
+                return;
+            }
+            #block
+        }
 
         #(#attrs)*
         #[allow(clippy::too_many_arguments)]
@@ -113,4 +133,15 @@ fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::To
             #block
         }
     })
+}
+
+/// Name and type of a kernel's parameter.
+fn parameter(input: &FnArg) -> syn::Result<(&Ident, &Type)> {
+    match input {
+        FnArg::Typed(typed) => match &*typed.pat {
+            Pat::Ident(pattern) => Ok((&pattern.ident, &*typed.ty)),
+            other => Err(Error::new(other.span(), "a kernel's parameter has a name")),
+        },
+        FnArg::Receiver(other) => Err(Error::new(other.span(), "a kernel is no method")),
+    }
 }

@@ -15,6 +15,7 @@
 //!
 //! A launch goes on after a finding where it can: a bad read gives zero, a bad write does nothing.
 
+mod arguments;
 mod block;
 mod clock;
 mod collective;
@@ -28,5 +29,8 @@ mod region;
 mod rendezvous;
 mod shadow;
 
+#[doc(hidden)]
+pub use arguments::record;
+pub use arguments::{Argument, arguments_of};
 pub use finding::{Finding, FindingKind, Findings};
 pub use gpu::{Buffer, Gpu, LaunchConfig};
