@@ -1,70 +1,78 @@
 #!/usr/bin/env bash
-# Builds the tests and benches with what they have for a GPU, and packs them into bundle/ for a
-# machine that has a GPU and no Rust: copy the folder there and run bundle/run.sh.
+# Builds what needs a GPU, and packs it into bundle/ for a machine that has a GPU and no Rust: copy
+# the folder there and run bundle/run.sh.
 #
-#   tools/gpu-bundle.sh [--data PATH]... [--] [CARGO-SELECTION]...
+#   tools/gpu-bundle.sh [--data PATH]... [--part I/N PATH]... [--data-only | CARGO-SELECTION...]
 #
 # --data copies a file or folder of the repository along, at the same path, for tests that read it.
-# The selection is cargo's: --lib --test NAME --bench NAME. Default: --lib --tests --benches.
+# --part copies part I of N of a file that is too large for one bundle; the run.sh that has seen all
+# parts joins them. --data-only packs no programs. The selection is cargo's: --lib --bins --test NAME
+# --bench NAME; without one, everything that a GPU has a part in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 limit_mib=64
-data=()
+everything=(--lib --bins --test device_kernels --test demo_on_device --benches)
+
+rm -rf bundle
+mkdir -p bundle/{tests,bin,benches,data}
+cp tools/gpu-bundle/*.sh bundle/
+cp -r --parents tests/data/checkpoints/qwen2-bf16 bundle/data
+
+tests=() bins=() benches=() data_only=
 while [ $# -gt 0 ]; do
     case $1 in
-        --data) data+=("$2"); shift 2 ;;
-        --) shift; break ;;
+        --data) cp -r --parents "$2" bundle/data; shift 2 ;;
+        --part)
+            mkdir -p "bundle/data/$(dirname "$3")"
+            split -n "$2" "$3" >"bundle/data/$3.part-${2/\//-of-}"
+            shift 3
+            ;;
+        --data-only) data_only=yes; shift ;;
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- --lib --tests --benches
-
-rm -rf bundle
-mkdir -p bundle/tests bundle/benches bundle/data
-
-# Prints the path of each test program that cargo builds for a selection.
-programs() {
-    cargo test --package kcache --locked --features gpu-tests --no-run \
-        --message-format json-render-diagnostics "$@" |
-        python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["profile"]["test"] or "bench" in message.get("target", {}).get("kind", []):
-        print(message["target"]["kind"][0], message["target"]["name"], message["executable"])
-'
-}
-
-# Tests are built as `cargo test` builds them, benches with all optimisations.
-pack() {
-    while read -r kind name path; do
-        folder=tests
-        [ "$kind" != bench ] || folder=benches
-        strip -o "bundle/$folder/$name" "$path"
-    done
-}
-
-tests=()
-benches=()
+[ $# -gt 0 ] || set -- "${everything[@]}"
 while [ $# -gt 0 ]; do
     case $1 in
         --benches) benches+=("$1"); shift ;;
         --bench) benches+=("$1" "$2"); shift 2 ;;
+        --bins) bins+=("$1"); shift ;;
         --test) tests+=("$1" "$2"); shift 2 ;;
         *) tests+=("$1"); shift ;;
     esac
 done
-[ ${#tests[@]} -eq 0 ] || programs "${tests[@]}" | pack
-[ ${#benches[@]} -eq 0 ] || programs --profile bench "${benches[@]}" | pack
-for path in "${data[@]}"; do
-    cp -r --parents "$path" bundle/data
-done
-cp tools/gpu-bundle/run.sh bundle/run.sh
+
+# Builds by the cargo command given, and packs each program that is made.
+pack() {
+    cargo "$@" --package kcache --locked --message-format json-render-diagnostics |
+        python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable"):
+        kind = "test" if message["profile"]["test"] else message["target"]["kind"][0]
+        print(kind, message["target"]["name"], message["executable"])
+' |
+        while read -r kind name path; do
+            case $kind in
+                test) strip -o "bundle/tests/$name" "$path" ;;
+                bench) strip -o "bundle/benches/$name" "$path" ;;
+                bin) strip -o "bundle/bin/$name" "$path" ;;
+            esac
+        done
+}
+
+if [ -z "$data_only" ]; then
+    # Tests are built as `cargo test` builds them, all else with all optimisations.
+    [ ${#tests[@]} -eq 0 ] || pack test --no-run --features gpu-tests "${tests[@]}"
+    [ ${#benches[@]} -eq 0 ] || pack bench --no-run "${benches[@]}"
+    [ ${#bins[@]} -eq 0 ] || pack build --release "${bins[@]}"
+fi
 
 mib=$(du -sm bundle | cut -f1)
 du -sh bundle/*/* bundle
 if [ "$mib" -gt $limit_mib ]; then
-    echo "gpu-bundle: $mib MiB exceed the limit of $limit_mib MiB: select less" >&2
+    echo "gpu-bundle: $mib MiB exceed the limit of $limit_mib MiB: select less, or send data in parts" >&2
     exit 1
 fi

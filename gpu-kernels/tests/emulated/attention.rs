@@ -1,10 +1,11 @@
 //! Prefill attention.
 
-use cuda_std::emulation::{Gpu, LaunchConfig};
 use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
 use gpu_kernels::prefill_attention as prefill;
+use rayon::prelude::*;
 
-use crate::support::{Cache, Random, compare, dot, softmax, wide};
+use crate::device::{Gpu, LaunchConfig};
+use crate::support::{Cache, Random, cases, compare, dot, softmax, wide};
 
 type Attention<T> = fn(GlobalMut<T>, Global<T>, Global<u64>, Global<u64>, u32, u32, u32, u32, f32);
 
@@ -12,7 +13,7 @@ type Attention<T> = fn(GlobalMut<T>, Global<T>, Global<u64>, Global<u64>, u32, u
 const LIMIT: f64 = 2e-5;
 
 /// `rows` new positions after `first` others; heads as `(query, kv, dim)`.
-fn check<T: Float16>(
+fn check<T: Float16 + Sync>(
     (kernel, attention): (&Kernel, Attention<T>),
     (rows, first): (usize, usize),
     (q_heads, kv_heads, dim): (usize, usize, usize),
@@ -52,24 +53,23 @@ fn check<T: Float16>(
     })
     .unwrap();
     let q = wide(&q);
-    let mut want = Vec::with_capacity(q.len());
-    for row in 0..rows {
-        for head in 0..q_heads {
-            let q = &q[(row * q_heads + head) * dim..][..dim];
-            let kv_head = head / (q_heads / kv_heads);
-            let scores: Vec<f64> = (0..=first + row)
-                .map(|p| dot(q, k.row(0, p, kv_head)) * f64::from(scale))
-                .collect();
-            let mut sum = vec![0.0; dim];
-            for (position, weight) in softmax(&scores).into_iter().enumerate() {
-                let row = v.row(0, position, kv_head);
-                sum.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, v)| *sum += weight * v);
-            }
-            want.extend(sum);
+    let attend = |i: usize| {
+        let (row, head) = (i / q_heads, i % q_heads);
+        let kv_head = head / (q_heads / kv_heads);
+        let scores: Vec<f64> = (0..=first + row)
+            .map(|p| dot(&q[i * dim..][..dim], k.row(0, p, kv_head)) * f64::from(scale))
+            .collect();
+        let mut sum = vec![0.0; dim];
+        for (position, weight) in softmax(&scores).into_iter().enumerate() {
+            let row = v.row(0, position, kv_head);
+            sum.iter_mut()
+                .zip(row)
+                .for_each(|(sum, v)| *sum += weight * v);
         }
-    }
+        sum
+    };
+    let queries = (0..rows * q_heads).into_par_iter();
+    let want: Vec<f64> = queries.flat_map_iter(attend).collect();
     let what = format!("{} of {rows} rows after {first}", kernel.name);
     compare(&what, &wide(&gpu.download(out)), &want, dim, LIMIT);
 }
@@ -80,12 +80,19 @@ fn prefill_attends_causally() {
         &prefill::PREFILL_ATTENTION_64_BF16,
         prefill::prefill_attention_64_bf16 as _,
     );
-    for (rows, heads) in [
+    let small = [
         ((1, 0), (1, 1, 64)),
         ((64, 0), (3, 1, 64)),
         ((130, 0), (2, 2, 64)),
         ((5, 70), (4, 2, 64)),
-    ] {
+    ];
+    let large = [
+        ((2000, 0), (9, 3, 64)),
+        ((513, 1500), (5, 1, 64)),
+        ((70, 3001), (7, 1, 64)),
+        ((1, 100_000), (6, 1, 64)),
+    ];
+    for (rows, heads) in cases(&small, &large) {
         check::<bf16>(kernel, rows, heads);
     }
 }
@@ -117,7 +124,9 @@ fn prefill_attends_with_every_head_size() {
         ),
     ];
     for (dim, kernel) in kernels {
-        check(kernel, (67, 13), (2, 1, dim));
+        for rows in cases(&[(67, 13)], &[(700, 300), (65, 4000)]) {
+            check(kernel, rows, (2, 1, dim));
+        }
     }
     let kernel = (
         &prefill::PREFILL_ATTENTION_64_F16,

@@ -5,6 +5,7 @@ use gpu_kernels::v_combine::Weighting;
 use gpu_kernels::{decode_scores, v_combine, v_sum};
 
 use crate::decode_step::{Combine, Policy, Scores, Shape, Step, Sum};
+use crate::device::large;
 
 /// The kernels of one element type and head size.
 #[derive(Clone, Copy)]
@@ -162,4 +163,41 @@ fn decode_with_every_head_size() {
         policy,
         36,
     );
+}
+
+/// Long sequences, and every number of query heads to a KV head.
+#[test]
+fn decode_over_long_sequences() {
+    let kernels: Kernels<bf16> = kernels!(
+        decode_scores_128_bf16,
+        DECODE_SCORES_128_BF16,
+        v_sum_128_bf16,
+        V_SUM_128_BF16,
+        v_combine_bf16,
+        V_COMBINE_BF16
+    );
+    let long: &[usize] = if large() {
+        &[100_000, 1, 4097, 33_333]
+    } else {
+        &[400, 1]
+    };
+    for group in 1..=8 {
+        let shape = Shape {
+            q_heads: 2 * group,
+            kv_heads: 2,
+            dim: 128,
+            lengths: long,
+        };
+        let top = if group % 3 == 0 {
+            None
+        } else {
+            Some(30 * group)
+        };
+        let policy = Policy {
+            top,
+            weighting: Weighting::Raw,
+            splits: group,
+        };
+        check(kernels, shape, policy, 50 + group as u64);
+    }
 }

@@ -1,11 +1,11 @@
 //! The kernels of a decode step, launched one after the other.
 
-use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
 use cuda_std::{Float16, Global, GlobalMut, Kernel};
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use gpu_kernels::{decode_scores, select_rows, v_combine, v_sum};
 
+use crate::device::{Buffer, Gpu, LaunchConfig};
 use crate::support::{Cache, Random, null};
 
 pub type Scores<T> =

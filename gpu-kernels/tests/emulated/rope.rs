@@ -1,9 +1,9 @@
 //! Rotary embedding, and the rows of the cache.
 
-use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
 use cuda_std::{Global, GlobalMut, Kernel, bf16};
 use gpu_kernels::rope;
 
+use crate::device::{Buffer, Gpu, LaunchConfig};
 use crate::support::{Cache, Random, compare, wide, wide_f32};
 
 /// The squared error that one rounding to a 16-bit type may leave.

@@ -1,10 +1,10 @@
 //! Selection of rows.
 
-use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::select_rows::{self as select, GroupScore};
 use gpu_kernels::trim_rows;
 
-use crate::support::{Random, softmax, wide_f32};
+use crate::device::{Gpu, LaunchConfig};
+use crate::support::{Random, cases, softmax, wide_f32};
 
 /// How many rows of each kind, and how many query heads share them.
 #[derive(Clone, Copy)]
@@ -141,7 +141,7 @@ fn the_heaviest_rows_are_selected() {
         group_score: GroupScore::Max,
         ..plan(4, 16, 64, 8)
     };
-    for (length, plan, splits) in [
+    let small = [
         (1, plan(4, 8, 64, 1), 1),
         (66, plan(4, 8, 64, 3), 1),
         (77, plan(4, 9, 64, 2), 1),
@@ -149,7 +149,13 @@ fn the_heaviest_rows_are_selected() {
         (300, largest, 2),
         (2500, plan(0, 128, 1, 4), 10),
         (2049, plan(1, 1, 0, 1), 70),
-    ] {
+    ];
+    let large = [
+        (32_768, plan(4, 128, 64, 1), 128),
+        (100_000, plan(4, 512, 64, 5), 391),
+        (99_999, plan(0, 4096, 1, 7), 391),
+    ];
+    for (length, plan, splits) in cases(&small, &large) {
         let scores: Vec<Vec<f32>> = (0..plan.group)
             .map(|_| random.floats(length).iter().map(|x| x * 8.0).collect())
             .collect();

@@ -1,7 +1,8 @@
 //! Inputs, and the comparison of outputs.
 
-use cuda_std::emulation::{Buffer, Gpu};
 use cuda_std::{Float16, Global};
+
+use crate::device::{Buffer, Gpu};
 
 /// A generator of test inputs (SplitMix64).
 pub struct Random(u64);
@@ -60,6 +61,7 @@ fn nmse(got: &[f64], want: &[f64]) -> f64 {
 #[track_caller]
 pub fn compare(what: &str, got: &[f64], want: &[f64], width: usize, limit: f64) {
     assert_eq!(got.len(), want.len(), "{what}: length");
+    let mut worst = 0.0f64;
     for (row, (got, want)) in got.chunks(width).zip(want.chunks(width)).enumerate() {
         for (column, (g, w)) in got.iter().zip(want).enumerate() {
             let alike = (g.is_nan() && w.is_nan()) || (g.is_finite() && w.is_finite()) || g == w;
@@ -79,6 +81,16 @@ pub fn compare(what: &str, got: &[f64], want: &[f64], width: usize, limit: f64) 
             error <= limit,
             "{what}: row {row} has a squared error of {error:e}"
         );
+        worst = worst.max(error);
+    }
+    println!("{what}: worst row {worst:.1e} of {limit:.0e}");
+}
+
+/// The sizes of a test: on a device also large ones.
+pub fn cases<T: Clone>(small: &[T], large: &[T]) -> Vec<T> {
+    match crate::device::large() {
+        true => [small, large].concat(),
+        false => small.to_vec(),
     }
 }
 

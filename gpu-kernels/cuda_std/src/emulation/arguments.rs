@@ -28,7 +28,6 @@ macro_rules! numbers {
                 self.to_le_bytes().to_vec()
             }
 
-            #[expect(clippy::expect_used, reason = "documented")]
             fn from_bytes(bytes: &[u8]) -> Self {
                 Self::from_le_bytes(bytes.try_into().expect("an argument of this size"))
             }

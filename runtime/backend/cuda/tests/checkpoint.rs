@@ -1,7 +1,7 @@
 //! Checkpoints of random weights, exact in bf16.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use half::bf16;
 use rand::{RngExt, SeedableRng};
@@ -50,8 +50,10 @@ impl Shape {
     pub fn write(&self, seed: u64) -> TempDir {
         println!("seed {seed}");
         let folder = tempfile::tempdir().expect("a folder");
-        let fixture =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints/qwen2-bf16");
+        // A machine with a GPU may have the tests and not the repository.
+        let root = std::env::var_os("KCACHE_TEST_DATA");
+        let root = root.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        let fixture = root.join("tests/data/checkpoints/qwen2-bf16");
         for name in ["tokenizer.json", "tokenizer_config.json"] {
             fs::copy(fixture.join(name), folder.path().join(name)).expect("the fixture");
         }

@@ -1,0 +1,8 @@
+//! The device that the tests run on: here, its emulation.
+
+pub use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
+
+/// Whether sizes are tested that take the emulation too long.
+pub fn large() -> bool {
+    false
+}

@@ -1,0 +1,30 @@
+//! The kernels on a device: the tests of `gpu-kernels`, and larger sizes.
+//!
+//! `KCACHE_TEST_IMAGE=sm_80` tests that PTX image where the device would take another;
+//! `KCACHE_TEST_SIZES=small` leaves the larger sizes out.
+
+#![cfg(test)]
+
+mod canary;
+mod device;
+
+#[path = "../../gpu-kernels/tests/emulated/attention.rs"]
+mod attention;
+#[path = "../../gpu-kernels/tests/emulated/decode.rs"]
+mod decode;
+#[path = "../../gpu-kernels/tests/emulated/decode_reference.rs"]
+mod decode_reference;
+#[path = "../../gpu-kernels/tests/emulated/decode_step.rs"]
+mod decode_step;
+#[path = "../../gpu-kernels/tests/emulated/elementwise.rs"]
+mod elementwise;
+#[path = "../../gpu-kernels/tests/emulated/products.rs"]
+mod products;
+#[path = "../../gpu-kernels/tests/emulated/rope.rs"]
+mod rope;
+#[path = "../../gpu-kernels/tests/emulated/rows.rs"]
+mod rows;
+#[path = "../../gpu-kernels/tests/emulated/select.rs"]
+mod select;
+#[path = "../../gpu-kernels/tests/emulated/support.rs"]
+mod support;
