@@ -43,8 +43,10 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-# Builds by the cargo command given, and packs each program that is made.
+# pack KIND CARGO-COMMAND...: builds, and packs the programs of this kind; cargo makes others along.
 pack() {
+    local wanted=$1
+    shift
     cargo "$@" --package kcache --locked --message-format json-render-diagnostics |
         python3 -c '
 import json, sys
@@ -55,6 +57,7 @@ for line in sys.stdin:
         print(kind, message["target"]["name"], message["executable"])
 ' |
         while read -r kind name path; do
+            [ "$kind" = "$wanted" ] || continue
             case $kind in
                 test) strip -o "bundle/tests/$name" "$path" ;;
                 bench) strip -o "bundle/benches/$name" "$path" ;;
@@ -65,9 +68,9 @@ for line in sys.stdin:
 
 if [ -z "$data_only" ]; then
     # Tests are built as `cargo test` builds them, all else with all optimisations.
-    [ ${#tests[@]} -eq 0 ] || pack test --no-run --features gpu-tests "${tests[@]}"
-    [ ${#benches[@]} -eq 0 ] || pack bench --no-run "${benches[@]}"
-    [ ${#bins[@]} -eq 0 ] || pack build --release "${bins[@]}"
+    [ ${#tests[@]} -eq 0 ] || pack test test --no-run --features gpu-tests "${tests[@]}"
+    [ ${#benches[@]} -eq 0 ] || pack bench bench --no-run "${benches[@]}"
+    [ ${#bins[@]} -eq 0 ] || pack bin build --release "${bins[@]}"
 fi
 
 mib=$(du -sm bundle | cut -f1)

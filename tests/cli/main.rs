@@ -11,5 +11,6 @@ mod eval;
 mod generate;
 mod help;
 mod kv;
+mod linking;
 mod signals;
 mod support;
