@@ -178,7 +178,7 @@ fn chunks_and_steps_give_the_same_logits() {
     );
     for chunk in [1, 7, 64, 65] {
         let options = ContextOptions {
-            chunk,
+            chunk: Some(chunk),
             ..ContextOptions::default()
         };
         let mut context = Context::new(model.clone(), &options).unwrap();
@@ -287,7 +287,7 @@ fn options_out_of_range_are_refused() {
     assert!(refused(with_ctx(0)));
     assert!(refused(with_ctx(model.config().max_position + 1)));
     assert!(refused(ContextOptions {
-        chunk: 0,
+        chunk: Some(0),
         ..ContextOptions::default()
     }));
     assert!(refused(ContextOptions {
@@ -302,7 +302,7 @@ fn a_cancelled_prefill_keeps_finished_chunks_and_can_go_on() {
     let model = fixture(LLAMA);
     let text = tokens(100);
     let options = ContextOptions {
-        chunk: 10,
+        chunk: Some(10),
         ..ContextOptions::default()
     };
     let mut context = Context::new(model.clone(), &options).unwrap();

@@ -22,6 +22,8 @@ pub struct Memory {
 /// The host's memory beside a device's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostMemory {
+    /// Layers whose V is in device memory on its way to the host.
+    pub staged_layers: usize,
     /// Bytes left, if known.
     pub available: Option<u64>,
 }

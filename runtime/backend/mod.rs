@@ -35,6 +35,9 @@ pub trait Backend: Send + Sync + 'static {
     /// What a user calls this backend, with the device it runs on.
     fn name(&self) -> String;
 
+    /// Prompt tokens to compute at once, where the user does not say.
+    fn prefill_chunk(&self) -> usize;
+
     /// Refuses a model whose shape this backend cannot compute.
     fn check(&self, config: &ModelConfig) -> Result<()>;
 

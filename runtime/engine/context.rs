@@ -12,7 +12,7 @@ use crate::cache::KvPolicy;
 use crate::{Error, Result};
 
 /// Settings of a [`Context`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ContextOptions {
     /// Tokens that a sequence may hold; `None`: what the model was made for, or
     /// as many as fit the memory.
@@ -20,17 +20,8 @@ pub struct ContextOptions {
     /// Policy of the context's sequences.
     pub policy: KvPolicy,
     /// Prompt tokens computed at once; a cancel takes effect between chunks.
-    pub chunk: usize,
-}
-
-impl Default for ContextOptions {
-    fn default() -> Self {
-        Self {
-            n_ctx: None,
-            policy: KvPolicy::full(),
-            chunk: 512,
-        }
-    }
+    /// `None`: what suits the backend.
+    pub chunk: Option<usize>,
 }
 
 impl ContextOptions {
@@ -48,10 +39,16 @@ impl ContextOptions {
         weights: &WeightSizes,
     ) -> Result<MemoryPlan> {
         backend.check(config)?;
-        self.plan_within(backend.memory(config, weights)?, config)
+        let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
+        self.plan_within(backend.memory(config, weights)?, config, chunk)
     }
 
-    fn plan_within(&self, memory: Memory, config: &ModelConfig) -> Result<MemoryPlan> {
+    fn plan_within(
+        &self,
+        memory: Memory,
+        config: &ModelConfig,
+        chunk: usize,
+    ) -> Result<MemoryPlan> {
         let n_ctx = self.n_ctx.unwrap_or(config.max_position);
         if n_ctx == 0 || n_ctx > config.max_position {
             return Err(Error::InvalidArgument(format!(
@@ -59,7 +56,7 @@ impl ContextOptions {
                 config.max_position
             )));
         }
-        if self.chunk == 0 {
+        if self.chunk == Some(0) {
             return Err(Error::InvalidArgument(
                 "prefill chunks need at least 1 token, got 0".into(),
             ));
@@ -69,7 +66,7 @@ impl ContextOptions {
             Some(_) => MemoryPlan::new,
             None => MemoryPlan::fit,
         };
-        let plan = plan(&memory, config, &self.policy, n_ctx, self.chunk);
+        let plan = plan(&memory, config, &self.policy, n_ctx, chunk);
         plan.check()?;
         Ok(plan)
     }
@@ -97,12 +94,13 @@ impl<B: Backend> Context<B> {
             // The plan counts the weights, and they are no longer among what is left.
             memory.available = memory.available.map(|left| left + memory.weights);
         }
-        let plan = options.plan_within(memory, model.config())?;
+        let chunk = options.chunk.unwrap_or(model.backend.prefill_chunk());
+        let plan = options.plan_within(memory, model.config(), chunk)?;
         let work = Workspace::new(&model.backend, model.config())?;
         Ok(Self {
             work,
             plan,
-            chunk: options.chunk,
+            chunk,
             policy: options.policy.clone(),
             model,
         })

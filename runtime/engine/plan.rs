@@ -27,7 +27,8 @@ pub struct MemoryPlan {
     pub host_values: u64,
     /// Hot rows, once all are taken.
     pub hot_rows: u64,
-    /// Activations of a prefill chunk, and what a decode step works in.
+    /// Activations of a prefill chunk, V on its way to the host, and what a
+    /// decode step works in.
     pub workspace: u64,
     /// Memory that is left where the model computes, if the system tells.
     pub available: Option<u64>,
@@ -49,10 +50,11 @@ impl MemoryPlan {
         let row = |layers: usize| product(&[layers, config.kv_dim(), memory.kv_element]);
         let rows = n_ctx.next_multiple_of(BLOCK);
         let store = |layers| row(layers).saturating_mul(rows as u64);
-        let away = match memory.host {
-            Some(_) => config.n_layers - dense,
-            None => 0,
+        let (away, staged) = match &memory.host {
+            Some(host) => (config.n_layers - dense, host.staged_layers),
+            None => (0, 0),
         };
+        let stages = store(staged.min(away));
         let widths = 3 * config.hidden_size
             + 2 * (config.q_dim() + config.kv_dim() + config.intermediate_size);
         let activations = product(&[widths, chunk.min(n_ctx), memory.activation_element]);
@@ -67,7 +69,9 @@ impl MemoryPlan {
             host_values: store(away),
             hot_rows: row(config.n_layers - dense)
                 .saturating_mul(policy.hot_rows.min(n_ctx) as u64),
-            workspace: activations.saturating_add(step).saturating_add(logits),
+            workspace: [activations, step, logits, stages]
+                .into_iter()
+                .fold(0, u64::saturating_add),
             available: memory.available,
             host_available: memory.host.as_ref().and_then(|host| host.available),
         }
@@ -204,6 +208,7 @@ mod tests {
             weights_mapped: false,
             kv_element: 2,
             host: Some(HostMemory {
+                staged_layers: 2,
                 available: Some(host),
             }),
             ..one(available)
@@ -228,6 +233,7 @@ mod tests {
         assert_eq!(plan.keys, 32 * layer);
         assert_eq!((plan.values, plan.host_values), (2 * layer, 30 * layer));
         assert!(plan.resident() > 16 << 30, "weights are no file's");
+        assert!(plan.workspace > 2 * layer);
         let full = MemoryPlan::new(&memory, &config(), &KvPolicy::full(), 8192, 512);
         assert_eq!((full.values, full.host_values), (32 * layer, 0));
     }

@@ -84,6 +84,11 @@ impl Backend for Cpu {
     type Rope = RopeTable;
     type KvCache = KvCache;
 
+    /// Large enough for the products, small enough for the caches.
+    fn prefill_chunk(&self) -> usize {
+        512
+    }
+
     fn name(&self) -> String {
         format!("cpu, {} threads", self.pool.current_num_threads())
     }

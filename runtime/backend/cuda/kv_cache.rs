@@ -1,16 +1,20 @@
 //! K and V of one sequence: K and the V of dense layers in device memory, the
 //! other layers' V in pinned host memory that kernels reach.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use half::bf16;
 use kcache_models::config::ModelConfig;
 
+use super::far_values::FarValues;
+use super::stage::Rows;
 use crate::Result;
 use crate::backend::SequenceCache;
 use crate::cache::{BLOCK, KvCounters, KvPolicy, Selection, Weighting};
-use crate::driver::{Context, DeviceBuffer, DeviceSlice, PinnedArena, Stream};
+use crate::driver::{Context, DeviceBuffer, DeviceSlice, Stream};
 
-/// Blocks of the pinned arena that are asked for at once.
-const FAR_STEP: usize = 16;
+/// The number of the next cache.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// K and V of one sequence under one policy.
 ///
@@ -25,11 +29,17 @@ pub struct CudaKvCache {
     pub(super) lengths: Vec<usize>,
     context: Context,
     /// Layers whose V is in device memory: the first ones.
-    near_layers: usize,
+    pub(super) near_layers: usize,
     /// One buffer for 64 positions of all layers.
     keys: Vec<DeviceBuffer<bf16>>,
     near_values: Vec<DeviceBuffer<bf16>>,
-    far_values: PinnedArena,
+    pub(super) far_values: FarValues,
+    /// The layer whose V is on a stage, and the rows there.
+    pub(super) staged: Option<(usize, Rows)>,
+    /// Whether rows of V may still be on their way to the host.
+    pub(super) pushing: bool,
+    /// Tells this cache from all others of the process.
+    pub(super) number: u64,
     k_table: DeviceBuffer<u64>,
     v_table: DeviceBuffer<u64>,
     /// Blocks that a row of a table has room for, and those written.
@@ -38,7 +48,7 @@ pub struct CudaKvCache {
     /// Sum of all rows of V, `[far layers, kv_dim]`, if the policy needs it.
     totals: DeviceBuffer<f32>,
     /// Layers whose total counts rows that were forgotten.
-    stale: Vec<bool>,
+    pub(super) stale: Vec<bool>,
 }
 
 impl CudaKvCache {
@@ -49,8 +59,6 @@ impl CudaKvCache {
             .filter(|&layer| policy.is_dense(layer))
             .count();
         let far_layers = config.n_layers - near_layers;
-        let block_bytes = config.kv_dim() * BLOCK * size_of::<bf16>();
-        let far_bytes = far_layers * block_bytes * config.max_position.div_ceil(BLOCK);
         let selects = matches!(
             policy.selection,
             Selection::TopN { .. } | Selection::TopP { .. }
@@ -69,7 +77,15 @@ impl CudaKvCache {
             near_layers,
             keys: Vec::new(),
             near_values: Vec::new(),
-            far_values: PinnedArena::reserve(context, far_bytes)?,
+            far_values: FarValues::reserve(
+                context,
+                far_layers,
+                config.max_position,
+                config.kv_dim(),
+            )?,
+            staged: None,
+            pushing: false,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             k_table: DeviceBuffer::new(context, "block table", 0)?,
             v_table: DeviceBuffer::new(context, "block table", 0)?,
             table_stride: 0,
@@ -110,12 +126,7 @@ impl CudaKvCache {
             let buffer = DeviceBuffer::new(&self.context, "values", self.near_layers * size)?;
             self.near_values.push(buffer);
         }
-        let far = self.far_offset(0, blocks);
-        if self.far_values.len() < far {
-            let ahead = self.far_offset(0, blocks + FAR_STEP);
-            self.far_values
-                .grow(ahead.min(self.far_values.capacity()), far)?;
-        }
+        self.far_values.grow(blocks)?;
         if self.table_blocks < blocks {
             self.write_tables(blocks, stream)?;
         }
@@ -131,8 +142,8 @@ impl CudaKvCache {
             for block in 0..blocks {
                 keys[layer * stride + block] = self.block_address(&self.keys[block], layer);
                 values[layer * stride + block] = if self.is_far(layer) {
-                    self.far_values.address()
-                        + self.far_offset(layer - self.near_layers, block) as u64
+                    self.far_values
+                        .block_address(layer - self.near_layers, block)
                 } else {
                     self.block_address(&self.near_values[block], layer)
                 };
@@ -150,14 +161,8 @@ impl CudaKvCache {
     }
 
     /// Elements of a block.
-    fn block_size(&self) -> usize {
+    pub(super) fn block_size(&self) -> usize {
         self.kv_dim() * BLOCK
-    }
-
-    /// The byte in the pinned arena where the block of a far layer starts.
-    fn far_offset(&self, far_layer: usize, block: usize) -> usize {
-        let far_layers = self.lengths.len() - self.near_layers;
-        (block * far_layers + far_layer) * self.block_size() * size_of::<bf16>()
     }
 
     /// The sum of all rows of V of `layer`, if the policy needs it.
@@ -194,8 +199,8 @@ impl CudaKvCache {
         let mut sums = vec![0.0f64; self.kv_dim()];
         let mut block = vec![bf16::ZERO; self.block_size()];
         for index in 0..self.lengths[layer].div_ceil(BLOCK) {
-            let offset = self.far_offset(layer - self.near_layers, index);
-            self.far_values.read(offset, &mut block, stream)?;
+            let far_layer = layer - self.near_layers;
+            self.far_values.read(far_layer, index, &mut block, stream)?;
             let rows = BLOCK.min(self.lengths[layer] - index * BLOCK);
             let heads = block.chunks_exact(BLOCK * self.dim);
             for (sums, head) in sums.chunks_exact_mut(self.dim).zip(heads) {
@@ -226,7 +231,7 @@ impl SequenceCache for CudaKvCache {
         let bytes = |buffers: &[DeviceBuffer<bf16>]| -> usize {
             buffers.iter().map(|b| b.len() * size_of::<bf16>()).sum()
         };
-        let values = bytes(&self.near_values) + self.far_values.len();
+        let values = bytes(&self.near_values) + self.far_values.bytes();
         [bytes(&self.keys), values, 0]
     }
 }

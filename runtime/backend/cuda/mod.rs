@@ -7,17 +7,19 @@
 mod activation;
 mod append;
 mod decode;
+mod far_values;
 mod geometry;
 mod kernels;
 mod kv_cache;
 mod load;
 mod rope;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod uploads;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::bf16;
 use kcache_models::Tensor;
@@ -37,6 +39,7 @@ pub use rope::RopeTable;
 use activation::{Form, Rotated};
 use decode::Buffers;
 use kernels::{Kernels, Prefill, Product, Rotation};
+use stage::Stages;
 use uploads::Uploads;
 
 /// A device, with the kernels loaded.
@@ -44,6 +47,8 @@ pub struct Cuda {
     // Freed before the stream that they are used on.
     uploads: Uploads,
     buffers: Mutex<Buffers>,
+    stages: Mutex<Stages>,
+    turn: Mutex<()>,
     kernels: Kernels,
     stream: Stream,
     context: Context,
@@ -59,6 +64,8 @@ impl Cuda {
         Ok(Self {
             uploads: Uploads::default(),
             buffers: Mutex::new(Buffers::new(&context)?),
+            stages: Mutex::new(Stages::new(&context)?),
+            turn: Mutex::new(()),
             kernels: Kernels::load(&context)?,
             stream: Stream::new(&context)?,
             context,
@@ -88,6 +95,11 @@ impl Backend for Cuda {
     type Rope = Arc<RopeTable>;
     type KvCache = CudaKvCache;
 
+    /// Large enough for the products to run at their rate.
+    fn prefill_chunk(&self) -> usize {
+        2048
+    }
+
     fn name(&self) -> String {
         self.context.device().to_string()
     }
@@ -109,13 +121,16 @@ impl Backend for Cuda {
             workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,
             available: Some(self.context.memory_info()?.free),
             host: Some(HostMemory {
+                staged_layers: 2,
                 available: Some(HostLimits::read().spare()),
             }),
         })
     }
 
-    // Each call of the driver makes the context current for itself.
+    /// One pass at a time: stages and workspaces are those of the pass. The
+    /// context each call of the driver makes current for itself.
     fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         work()
     }
 
@@ -243,7 +258,13 @@ impl Backend for Cuda {
         q: &Activation,
         out: &mut Activation,
     ) -> Result<()> {
-        let (k_table, v_table) = cache.tables(layer)?;
+        let (k_table, mut v_table) = cache.tables(layer)?;
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((staged, rows)) = cache.staged
+            && staged == layer
+        {
+            v_table = stages.table(rows.layer);
+        }
         let out = out.write_halves()?;
         self.with_halves(q, |halves| {
             let prefill = Prefill {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kcache::driver::DeviceChoice;
-use kcache::engine::ContextOptions;
 
 /// Which model, and how it computes.
 #[derive(Debug, Args)]
@@ -19,9 +18,9 @@ pub struct ModelArgs {
     /// CPU threads [default: one for each processor]
     #[arg(short, long, value_name = "N", value_parser = positive, env = "KCACHE_THREADS")]
     pub threads: Option<usize>,
-    /// Prompt tokens computed at once; Ctrl-C takes effect between chunks
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = ContextOptions::default().chunk, env = "KCACHE_CHUNK")]
-    pub chunk: usize,
+    /// Prompt tokens computed at once; Ctrl-C takes effect between chunks [default: 512 on the CPU, 2048 on a GPU]
+    #[arg(long, value_name = "N", value_parser = positive, env = "KCACHE_CHUNK")]
+    pub chunk: Option<usize>,
 }
 
 /// How long a text may get.

@@ -19,10 +19,18 @@ fn prompt() -> Vec<u32> {
 }
 
 fn context<B: Backend>(model: &Arc<Model<B>>, policy: &KvPolicy) -> Context<B> {
+    chunked(model, policy, None)
+}
+
+fn chunked<B: Backend>(
+    model: &Arc<Model<B>>,
+    policy: &KvPolicy,
+    chunk: Option<usize>,
+) -> Context<B> {
     let options = ContextOptions {
         n_ctx: Some(200),
         policy: policy.clone(),
-        ..ContextOptions::default()
+        chunk,
     };
     Context::new(model.clone(), &options).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -116,6 +124,23 @@ fn selected_rows_are_those_of_the_processor() {
     ];
     // A row at the edge of the selection may be another.
     check(&GROUPED, 3, &policies, 10.0 * ROUNDED);
+}
+
+/// V goes to the host while a prompt is read, and comes back for the next chunk.
+#[test]
+fn chunks_of_a_prompt_find_the_rows_before_them() {
+    let pair = Pair::new(&GROUPED, 8);
+    let width = pair.gpu.config().vocab_size;
+    let policy = KvPolicy::full_offload();
+    let (expected, expected_next) = run(&pair.gpu, &policy, &[11]);
+    for chunk in [16, 30, 64] {
+        let mut context = chunked(&pair.gpu, &policy, Some(chunk));
+        let (mut sequence, logits) = prefill(&mut context, &prompt());
+        let what = format!("chunks of {chunk}");
+        assert_close(&what, &logits, &expected, width, 1e-4);
+        let next = decode(&mut context, &mut sequence, &[11]);
+        assert_close(&what, &next, &expected_next, width, 1e-4);
+    }
 }
 
 #[test]
