@@ -1,6 +1,6 @@
 //! The demo model on a GPU against the CPU, which agrees with its reference outputs.
 
-#![cfg(test)]
+#![cfg(all(test, feature = "gpu-tests"))]
 
 mod common;
 

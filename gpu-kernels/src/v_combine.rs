@@ -22,7 +22,7 @@ fn combine<T: Float16>(
     out: GlobalMut<T>,
     partials: Global<f32>,
     kept: Global<f32>,
-    (totals, lengths): (Global<f32>, Global<u32>),
+    (totals, lengths): (Global<u64>, Global<u32>),
     (kv_heads, dim, splits): (u32, u32, u32),
     weighting: u32,
 ) {
@@ -42,8 +42,7 @@ fn combine<T: Float16>(
     } else {
         1.0
     };
-    let kv_head = sequence * kv_heads as usize + (head / (q_heads / kv_heads)) as usize;
-    let totals = totals.offset(kv_head * dim as usize);
+    let kv_head = head / (q_heads / kv_heads);
     let mut i = thread::thread_idx_x();
     while i < dim {
         let mut sum = 0.0;
@@ -52,7 +51,9 @@ fn combine<T: Float16>(
         }
         sum *= scale;
         if weighting == Weighting::MeanV as u32 {
-            sum += rest * totals.read(i as usize) / lengths.read(sequence) as f32;
+            let totals = Global::<f32>::from_address(totals.read(sequence));
+            let total = totals.read((kv_head * dim + i) as usize);
+            sum += rest * total / lengths.read(sequence) as f32;
         }
         out.write(row * dim as usize + i as usize, T::from_f32(sum));
         i += THREADS;
@@ -64,9 +65,9 @@ macro_rules! kernels {
         /// Adds the parts that [`crate::v_sum`] left, and accounts for the rest.
         ///
         /// `out [sequences, q_heads, dim]`; `partials [sequences, q_heads, splits, dim]`; `kept
-        /// [sequences, q_heads, splits]`; `totals [sequences, kv_heads, dim]`, as
-        /// [`crate::v_total`] keeps them, and `lengths [sequences]`, both read only by
-        /// [`Weighting::MeanV`]; `weighting`: a [`Weighting`].
+        /// [sequences, q_heads, splits]`; `totals [sequences]`, addresses of
+        /// `[kv_heads, dim]` that [`crate::v_total`] keeps, and `lengths [sequences]`, both read
+        /// only by [`Weighting::MeanV`]; `weighting`: a [`Weighting`].
         ///
         /// Grid `(q_heads, sequences)`, block `(THREADS)`.
         #[kernel(max_threads = THREADS)]
@@ -74,7 +75,7 @@ macro_rules! kernels {
             out: GlobalMut<$element>,
             partials: Global<f32>,
             kept: Global<f32>,
-            totals: Global<f32>,
+            totals: Global<u64>,
             lengths: Global<u32>,
             kv_heads: u32,
             dim: u32,

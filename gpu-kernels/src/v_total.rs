@@ -13,18 +13,12 @@ const WARPS: u32 = THREADS / warp::SIZE;
 
 /// Adds new rows of V to the totals of their sequences.
 ///
-/// `totals [sequences, width]`; `v [tokens, width]`, rows `stride` apart, of which those from
+/// `totals [sequences]`: the address of each sequence's totals, `[width]` floats; `v [tokens, width]`, rows `stride` apart, of which those from
 /// `starts[s]` to `starts[s + 1]` belong to sequence `s`: `starts [sequences + 1]`.
 ///
 /// Grid `(ceil(width / COLUMNS), sequences)`, block `(THREADS)`.
 #[kernel(max_threads = THREADS)]
-pub fn v_total(
-    totals: GlobalMut<f32>,
-    v: Global<f32>,
-    starts: Global<u32>,
-    width: u32,
-    stride: u32,
-) {
+pub fn v_total(totals: Global<u64>, v: Global<f32>, starts: Global<u32>, width: u32, stride: u32) {
     let parts = shared_array![f32; THREADS];
     let sequence = thread::block_idx_y() as usize;
     let (warp, lane) = (warp::warp_id(), warp::lane_id());
@@ -39,10 +33,11 @@ pub fn v_total(
     parts.write(thread::thread_idx_x(), sum);
     thread::sync_threads();
     if warp == 0 && column < width {
-        let mut total = totals.read(sequence * width as usize + column as usize);
+        let totals = GlobalMut::<f32>::from_address(totals.read(sequence));
+        let mut total = totals.read(column as usize);
         for part in 0..WARPS {
             total += parts.read(part * COLUMNS + lane);
         }
-        totals.write(sequence * width as usize + column as usize, total);
+        totals.write(column as usize, total);
     }
 }

@@ -31,6 +31,8 @@ pub trait Backend: Send + Sync + 'static {
     type Rope: Send + Sync;
     /// K and V of one sequence, in all layers.
     type KvCache: SequenceCache;
+    /// What a decode step leaves for the next one of the same workspace.
+    type StepMemo: Default + Send;
 
     /// What a user calls this backend, with the device it runs on.
     fn name(&self) -> String;
@@ -95,6 +97,28 @@ pub trait Backend: Send + Sync + 'static {
         k: &Self::Activation,
         v: &Self::Activation,
         rows: Range<usize>,
+    ) -> Result<()>;
+
+    /// Runs `work`, one decode step of `caches`, each of which grows by the token
+    /// beside it. Only inside may [`Backend::append_each`] and
+    /// [`Backend::decode_attention`] be called. A step that does what the last one
+    /// did may be replayed instead of running `work`: its activations are those
+    /// that `work` last used with this `memo`.
+    fn decode_step(
+        &self,
+        memo: &mut Self::StepMemo,
+        caches: &mut [&mut Self::KvCache],
+        tokens: &[u32],
+        work: &mut dyn FnMut(&mut [&mut Self::KvCache]) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Appends row `i` of `k` and `v` to `layer` of `caches[i]`.
+    fn append_each(
+        &self,
+        caches: &mut [&mut Self::KvCache],
+        layer: usize,
+        k: &Self::Activation,
+        v: &Self::Activation,
     ) -> Result<()>;
 
     /// Dense causal attention of the newest `q.rows` positions of `cache`,

@@ -50,16 +50,23 @@ impl<B: Backend> Model<B> {
         let mut caches: Vec<&mut B::KvCache> =
             steps.iter_mut().map(|s| &mut s.sequence.kv).collect();
 
-        self.embed(work, &tokens)?;
-        for (l, layer) in self.weights.layers.iter().enumerate() {
-            self.project_qkv(layer, work, &positions)?;
-            for (row, cache) in caches.iter_mut().enumerate() {
-                backend.append(cache, l, &work.k, &work.v, row..row + 1)?;
+        let mut memo = std::mem::take(&mut work.memo);
+        let mut compute = |caches: &mut [&mut B::KvCache]| {
+            self.embed(work, &tokens)?;
+            for (l, layer) in self.weights.layers.iter().enumerate() {
+                self.project_qkv(layer, work, &positions)?;
+                backend.append_each(caches, l, &work.k, &work.v)?;
+                backend.decode_attention(caches, l, &work.q, &mut work.attended)?;
+                self.finish_block(layer, work)?;
             }
-            backend.decode_attention(&mut caches, l, &work.q, &mut work.attended)?;
-            self.finish_block(layer, work)?;
-        }
-        self.logits(work, tokens.len(), LogitRows::All)
+            self.logits(work, tokens.len(), LogitRows::All)
+        };
+        let done = backend.decode_step(&mut memo, &mut caches, &tokens, &mut compute);
+        work.memo = memo;
+        done?;
+        // A step that was replayed has not said how many rows it made.
+        backend.resize(&mut work.logits, tokens.len())?;
+        backend.read(&work.logits)
     }
 }
 

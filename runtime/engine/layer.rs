@@ -29,6 +29,8 @@ pub(crate) struct Workspace<B: Backend> {
     pub wanted: B::Activation,
     /// `[rows asked for, vocab]`.
     pub logits: B::Activation,
+    /// What the backend keeps from one decode step to the next.
+    pub memo: B::StepMemo,
 }
 
 impl<B: Backend> Workspace<B> {
@@ -44,6 +46,7 @@ impl<B: Backend> Workspace<B> {
             up: backend.activation(config.intermediate_size)?,
             wanted: backend.activation(config.hidden_size)?,
             logits: backend.activation(config.vocab_size)?,
+            memo: B::StepMemo::default(),
         })
     }
 
@@ -127,36 +130,36 @@ impl<B: Backend> Model<B> {
         backend.add(&mut work.x, &work.normed)
     }
 
-    /// Ends a pass of `tokens` tokens: logits `[rows, vocab]` on the host.
+    /// Ends a pass of `tokens` tokens: logits `[rows, vocab]`.
     pub(crate) fn logits(
         &self,
         work: &mut Workspace<B>,
         tokens: usize,
         rows: LogitRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<()> {
         let backend = &self.backend;
         let first = match rows {
             LogitRows::All => 0,
             LogitRows::Last => tokens - 1,
         };
-        backend.resize(&mut work.wanted, tokens - first)?;
         backend.resize(&mut work.normed, tokens - first)?;
         backend.resize(&mut work.logits, tokens - first)?;
-        backend.copy_rows(&work.x, first..tokens, &mut work.wanted)?;
+        let wanted = match first {
+            0 => &work.x,
+            _ => {
+                backend.resize(&mut work.wanted, tokens - first)?;
+                backend.copy_rows(&work.x, first..tokens, &mut work.wanted)?;
+                &work.wanted
+            }
+        };
         let eps = self.config.rms_norm_eps;
-        backend.rms_norm(
-            &work.wanted,
-            &self.weights.final_norm,
-            eps,
-            &mut work.normed,
-        )?;
+        backend.rms_norm(wanted, &self.weights.final_norm, eps, &mut work.normed)?;
         let weights = &self.weights;
         let head = Projection {
             weight: weights.lm_head.as_ref().unwrap_or(&weights.embedding),
             bias: None,
             out: &mut work.logits,
         };
-        backend.linear(&work.normed, &mut [head])?;
-        backend.read(&work.logits)
+        backend.linear(&work.normed, &mut [head])
     }
 }

@@ -96,6 +96,7 @@ impl<B: Backend> Model<B> {
             backend.prefill_attention(cache, l, &work.q, &mut work.attended)?;
             self.finish_block(layer, work)?;
         }
-        self.logits(work, tokens.len(), rows)
+        self.logits(work, tokens.len(), rows)?;
+        backend.read(&work.logits)
     }
 }

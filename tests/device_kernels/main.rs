@@ -3,7 +3,7 @@
 //! `KCACHE_TEST_IMAGE=sm_80` tests that PTX image where the device would take another;
 //! `KCACHE_TEST_SIZES=small` leaves the larger sizes out.
 
-#![cfg(test)]
+#![cfg(all(test, feature = "gpu-tests"))]
 
 mod canary;
 mod device;

@@ -24,7 +24,7 @@ pub type Sum = fn(
     u32,
 );
 pub type Combine<T> =
-    fn(GlobalMut<T>, Global<f32>, Global<f32>, Global<f32>, Global<u32>, u32, u32, u32, u32);
+    fn(GlobalMut<T>, Global<f32>, Global<f32>, Global<u64>, Global<u32>, u32, u32, u32, u32);
 
 /// Heads, and the lengths of the sequences.
 #[derive(Clone, Copy)]
@@ -266,7 +266,12 @@ impl<'a, T: Float16> Step<'a, T> {
             dim,
             lengths,
         } = self.shape;
-        let totals = self.gpu.upload("totals", &self.totals).global();
+        let totals = self.gpu.upload("totals", &self.totals);
+        let apart = (kv_heads * dim * size_of::<f32>()) as u64;
+        let totals: Vec<u64> = (0..lengths.len() as u64)
+            .map(|sequence| totals.address() + sequence * apart)
+            .collect();
+        let totals = self.gpu.upload("addresses of totals", &totals).global();
         let lengths_buffer = self.lengths;
         let (out, sums) = (self.out.global_mut(), self.sums.global());
         let kept = self.kept.global();

@@ -232,7 +232,9 @@ fn totals_grow_by_the_rows_of_their_sequence() {
     let v = random.floats(20 * stride);
     let before = random.floats(3 * width);
     let totals = gpu.upload("totals", &before);
-    let (target, rows) = (totals.global_mut(), gpu.upload("v", &v).global());
+    let addresses = [0, 1, 2].map(|s| totals.address() + s * (width * size_of::<f32>()) as u64);
+    let target = gpu.upload("addresses of totals", &addresses).global();
+    let rows = gpu.upload("v", &v).global();
     let starts_buffer = gpu.upload("starts", &starts).global();
     let blocks = (width as u32).div_ceil(v_total::COLUMNS);
     let config = LaunchConfig::new([blocks, 3, 1], v_total::THREADS);

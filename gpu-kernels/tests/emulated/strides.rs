@@ -62,10 +62,8 @@ fn rows_of_activations_may_lie_far_apart() {
     compare("swiglu", &wide(&gpu.download(out)), &want, 8, 1e-4);
 
     let totals = gpu.upload("totals", &[0.0f32; 8]);
-    let (target, starts) = (
-        totals.global_mut(),
-        gpu.upload("starts", &[0u32, 5]).global(),
-    );
+    let target = gpu.upload("addresses", &[totals.address()]).global();
+    let starts = gpu.upload("starts", &[0u32, 5]).global();
     gpu.launch(
         &v_total::V_TOTAL,
         LaunchConfig::new([1, 1, 1], v_total::THREADS),

@@ -83,6 +83,7 @@ impl Backend for Cpu {
     type Activation = Matrix;
     type Rope = RopeTable;
     type KvCache = KvCache;
+    type StepMemo = ();
 
     /// Large enough for the products, small enough for the caches.
     fn prefill_chunk(&self) -> usize {
@@ -188,6 +189,29 @@ impl Backend for Cpu {
     ) -> Result<()> {
         let floats = rows.start * k.width..rows.end * k.width;
         cache.append(layer, &k.data[floats.clone()], &v.data[floats])
+    }
+
+    fn decode_step(
+        &self,
+        _: &mut (),
+        caches: &mut [&mut KvCache],
+        _: &[u32],
+        work: &mut dyn FnMut(&mut [&mut KvCache]) -> Result<()>,
+    ) -> Result<()> {
+        work(caches)
+    }
+
+    fn append_each(
+        &self,
+        caches: &mut [&mut KvCache],
+        layer: usize,
+        k: &Matrix,
+        v: &Matrix,
+    ) -> Result<()> {
+        for (row, cache) in caches.iter_mut().enumerate() {
+            self.append(cache, layer, k, v, row..row + 1)?;
+        }
+        Ok(())
     }
 
     fn prefill_attention(

@@ -1,6 +1,7 @@
 //! Rows of tokens on the device.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::bf16;
 
@@ -112,6 +113,10 @@ impl Activation {
     }
 }
 
+/// Buffers that were replaced by larger ones: what holds the address of one must
+/// look whether this has changed.
+pub(super) static REPLACED: AtomicU64 = AtomicU64::new(0);
+
 /// Replaces `buffer` by one of at least `len` elements, if it has fewer. The
 /// content is lost.
 pub(super) fn reserve<T: bytemuck::Pod>(
@@ -121,6 +126,7 @@ pub(super) fn reserve<T: bytemuck::Pod>(
     len: usize,
 ) -> Result<()> {
     if buffer.len() < len {
+        REPLACED.fetch_add(1, Ordering::Relaxed);
         *buffer = DeviceBuffer::new(context, what, len)?;
     }
     Ok(())

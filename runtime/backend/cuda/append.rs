@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 use super::activation::Form;
+use super::decode::outside;
 use super::kernels::{Append, Rotation};
 use super::stage::Rows;
 use super::{Activation, Cuda, CudaKvCache};
@@ -41,6 +42,11 @@ impl Cuda {
             )));
         }
         cache.reserve(first + count, stream)?;
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.stale.contains(&true) {
+            stages.settle(stream)?;
+            cache.refresh_totals(stream)?;
+        }
 
         let floats = rows.start * k.width..rows.end * k.width;
         let v_rows = v.floats()?.slice(floats.clone())?;
@@ -54,7 +60,6 @@ impl Cuda {
             heads: cache.kv_heads,
             dim: cache.dim,
         };
-        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         cache.staged = None;
         if cache.is_far(layer) && count >= STAGED {
             let rows = Rows {
@@ -79,6 +84,7 @@ impl Cuda {
             v: v_rows,
             k_table,
             v_table,
+            table_stride: 0,
         };
         // SAFETY: the positions follow each other and were checked against the
         // angles when K was rotated; `reserve` made their blocks.
@@ -88,21 +94,66 @@ impl Cuda {
             stages.push(&mut cache.far_values, rows, more, size, stream)?;
             cache.pushing = true;
         }
-        if cache.pushing && cache.stale[layer] {
-            stages.settle(stream)?;
-        }
-        if let Some(total) = cache.total_mut(layer, stream)? {
+        if cache.has_totals(layer) {
             let bounds = self.uploads.get(&[0, count as u32], stream)?;
-            // SAFETY: `v_rows` has `count` rows.
-            unsafe {
-                let kernels = &self.kernels.decode;
-                kernels.total(&total, v_rows, bounds.as_slice(), stream)?;
-            }
+            let totals = cache.total_addresses.slice(layer..layer + 1)?;
+            let (bounds, width) = (bounds.as_slice(), cache.kv_dim());
+            let kernels = &self.kernels.decode;
+            // SAFETY: `v_rows` has `count` rows, and the totals are the cache's.
+            unsafe { kernels.total(totals, v_rows, bounds, width, stream)? };
         }
         if cache.is_far(layer) {
             cache.counters.bytes_pushed += (count * cache.kv_dim() * 2) as u64;
         }
         cache.lengths[layer] += count;
+        Ok(())
+    }
+
+    /// Appends row `i` of `k`, which was rotated, and of `v` to sequence `i` of
+    /// the running step, in `layer`. The step counts the position in.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] outside of a step; driver errors.
+    pub(super) fn append_step_rows(
+        &self,
+        cache: &CudaKvCache,
+        layer: usize,
+        k: &Activation,
+        v: &Activation,
+    ) -> Result<()> {
+        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = step.as_ref().ok_or_else(outside)?;
+        let Form::Rotated(rotated) = &k.form else {
+            return Err(Error::InvalidArgument(
+                "K has not been rotated to its positions".into(),
+            ));
+        };
+        let sequences = step.inputs.of_layer(layer)?;
+        let rotation = Rotation {
+            style: rotated.rope.style,
+            angles: rotated.rope.angles.as_slice(),
+            positions: step.inputs.positions()?,
+            sequences: step.inputs.numbers()?,
+            heads: cache.kv_heads,
+            dim: cache.dim,
+        };
+        let append = Append {
+            k: k.floats()?,
+            v: v.floats()?,
+            k_table: sequences.k_table,
+            v_table: sequences.v_table,
+            table_stride: step.shape.table_stride,
+        };
+        // SAFETY: the positions are those after the sequences' last, for which
+        // the step has made blocks.
+        unsafe { self.kernels.rope.append(&append, rotation, &self.stream)? };
+        if cache.has_totals(layer) {
+            let (totals, starts) = (step.inputs.totals(layer)?, step.inputs.starts()?);
+            let (rows, width) = (v.floats()?, cache.kv_dim());
+            let kernels = &self.kernels.decode;
+            // SAFETY: one row for each sequence, whose totals these are.
+            unsafe { kernels.total(totals, rows, starts, width, &self.stream)? };
+        }
         Ok(())
     }
 }

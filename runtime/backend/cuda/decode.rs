@@ -1,4 +1,5 @@
-//! One position's attention over one layer of one sequence, by its policy.
+//! Attention of a decode step: the newest position of each sequence over one of
+//! its layers, by the policy.
 
 use std::sync::PoisonError;
 
@@ -7,11 +8,11 @@ use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
 use super::activation::reserve;
-use super::kernels::{Rest, Selection, Shape, Workspace};
+use super::kernels::{Rest, Selection, Shape, Summed, Workspace};
+use super::step::StepState;
 use super::{Cuda, CudaKvCache};
-use crate::Result;
-use crate::cache;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut};
+use crate::{Error, Result, cache};
 
 /// Rows of V that a step lists where it uses all of them: the kernel that merges
 /// the softmax lists rows, too.
@@ -52,37 +53,29 @@ impl Buffers {
         })
     }
 
-    /// Room for a step; `rows` bounds the rows of V that it sums.
-    fn workspace(
-        &mut self,
-        shape: Shape,
-        selection: Selection,
-        rows: usize,
-    ) -> Result<Workspace<'_>> {
+    /// Makes room for a step whose far layers list `selection`, or all rows.
+    pub fn reserve(&mut self, shape: Shape, selection: Option<Selection>) -> Result<()> {
         let context = &self.context;
-        let (q_heads, kv_heads) = (shape.q_heads, shape.kv_heads);
-        let parts = q_heads * shape.sum_splits(rows);
-        // Lengths grow by one: ask for more, to ask seldom.
-        let stride = shape.score_stride().next_power_of_two();
-        let splits = shape.score_splits().next_power_of_two();
+        let (queries, pairs) = (shape.queries(), shape.pairs());
+        // Layers near the keys use all rows, whatever far ones list.
+        let parts = queries * shape.sum_splits(shape.capacity);
         for (buffer, len) in [
-            (&mut self.scores, q_heads * stride),
-            (&mut self.mass, kv_heads * stride),
-            (&mut self.partials, q_heads * splits * 2),
-            (&mut self.stats, q_heads * 2),
+            (&mut self.scores, queries * shape.capacity),
+            (&mut self.mass, pairs * shape.capacity),
+            (&mut self.partials, queries * shape.score_splits() * 2),
+            (&mut self.stats, queries * 2),
             (&mut self.sums, parts * shape.dim),
             (&mut self.kept, parts),
         ] {
             reserve(buffer, context, "attention", len)?;
         }
-        reserve(
-            &mut self.rows,
-            context,
-            "attention",
-            kv_heads * selection.room(),
-        )?;
-        reserve(&mut self.counts, context, "attention", kv_heads)?;
-        Ok(Workspace {
+        let room = selection.unwrap_or(NEWEST).room();
+        reserve(&mut self.rows, context, "attention", pairs * room)?;
+        reserve(&mut self.counts, context, "attention", pairs)
+    }
+
+    fn workspace(&mut self) -> Workspace<'_> {
+        Workspace {
             scores: self.scores.as_mut_slice(),
             mass: self.mass.as_mut_slice(),
             partials: self.partials.as_mut_slice(),
@@ -91,108 +84,74 @@ impl Buffers {
             counts: self.counts.as_mut_slice(),
             sums: self.sums.as_mut_slice(),
             kept: self.kept.as_mut_slice(),
-        })
+        }
     }
 }
 
 impl Cuda {
-    /// Attention of the newest position of `cache` in `layer`: `q` and `out`
-    /// `[q_heads, dim]`.
-    pub(super) fn decode_one(
+    /// Queues the attention of the running step in `layer`, whose V is away from
+    /// the keys if `is_far`: `q` and `out` `[sequences, q_heads, dim]`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] outside of a step; driver errors.
+    pub(super) fn attend(
         &self,
-        cache: &mut CudaKvCache,
         layer: usize,
+        is_far: bool,
         q: DeviceSlice<'_, bf16>,
         out: &DeviceSliceMut<'_, bf16>,
     ) -> Result<()> {
-        let (stream, kernels) = (&self.stream, &self.kernels.decode);
-        let shape = Shape {
-            q_heads: q.len() / cache.dim,
-            kv_heads: cache.kv_heads,
-            dim: cache.dim,
-            length: cache.lengths[layer],
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let StepState {
+            inputs,
+            buffers,
+            shape,
+            policy,
+            selection,
+            listed,
+        } = step.as_mut().ok_or_else(outside)?;
+        let (shape, stream, kernels) = (*shape, &self.stream, &self.kernels.decode);
+        let chosen = selection.filter(|_| is_far);
+        let sequences = inputs.of_layer(layer)?;
+        let lengths = sequences.lengths;
+        let (rows, rest) = match chosen {
+            Some(selection) => {
+                let weighting = weighting(policy.weighting);
+                let totals = Some(inputs.totals(layer)?);
+                (Summed::Listed(selection), Rest { weighting, totals })
+            }
+            None => {
+                let (weighting, totals) = (Weighting::Raw, None);
+                let all = Summed::All(inputs.lengths_by_pair()?);
+                (all, Rest { weighting, totals })
+            }
         };
-        let chosen = selection(cache, layer);
-        let rows = chosen.map_or(shape.length, |s| s.room());
-        let length = self.uploads.get(&[shape.length as u32], stream)?;
-        let length = length.as_slice();
-        let (k_table, v_table) = cache.tables(layer)?;
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let work = buffers.workspace(shape, chosen.unwrap_or(NEWEST), rows)?;
-        let every = vec![shape.length as u32; shape.kv_heads];
-        // SAFETY: `append` made blocks for all positions; the kernels run in this
-        // order; `length` and `every` hold the length.
+        let work = buffers.workspace();
+        // SAFETY: the tables lead to blocks for all lengths, and none exceeds the
+        // capacity; the kernels run in this order.
         unsafe {
-            kernels.score(&work, shape, q, k_table, length, stream)?;
-            kernels.select(&work, shape, chosen.unwrap_or(NEWEST), length, stream)?;
-            if let (Some(chosen), cache::Selection::TopP { p, .. }) =
-                (chosen, cache.policy.selection)
-            {
-                kernels.trim(&work, shape, chosen, p, length, stream)?;
+            kernels.score(&work, shape, q, sequences, stream)?;
+            let listing = chosen.unwrap_or(NEWEST);
+            kernels.select(&work, shape, listing, lengths, stream)?;
+            if let (Some(chosen), cache::Selection::TopP { p, .. }) = (chosen, policy.selection) {
+                kernels.trim(&work, shape, chosen, p, lengths, stream)?;
             }
-            match chosen {
-                Some(_) => {
-                    let counts = work.counts.as_slice();
-                    kernels.sum(&work, shape, chosen, counts, v_table, stream)?;
-                }
-                None => {
-                    let counts = self.uploads.get(&every, stream)?;
-                    kernels.sum(&work, shape, None, counts.as_slice(), v_table, stream)?;
-                }
-            }
-            let (weighting, totals) = match chosen {
-                Some(_) => (weighting(cache.policy.weighting), cache.total(layer)?),
-                None => (Weighting::Raw, None),
-            };
-            let rest = Rest {
-                rows,
-                weighting,
-                totals,
-            };
-            kernels.combine(&work, shape, rest, length, out, stream)?;
+            kernels.sum(&work, shape, rows, sequences, stream)?;
+            kernels.combine(&work, shape, (rows, rest), lengths, out, stream)?;
         }
-        let sizes = match (chosen, cache.policy.selection) {
-            (Some(_), cache::Selection::TopP { .. }) => {
-                let mut counts = vec![0; shape.kv_heads];
-                let listed = work.counts.as_slice().slice(0..shape.kv_heads)?;
-                listed.copy_to_host(&mut counts, stream)?;
-                counts
-            }
-            (Some(chosen), _) => vec![chosen.room() as u32; shape.kv_heads],
-            (None, _) => every,
-        };
-        count(cache, layer, &sizes);
+        if chosen.is_some() && matches!(policy.selection, cache::Selection::TopP { .. }) {
+            let mut counts = vec![0; shape.pairs()];
+            let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
+            on_device.copy_to_host(&mut counts, stream)?;
+            listed.push((layer, counts));
+        }
         Ok(())
     }
 }
 
-/// The rows to list, `None` for all.
-fn selection(cache: &CudaKvCache, layer: usize) -> Option<Selection> {
-    let (length, policy) = (cache.lengths[layer], &cache.policy);
-    let top = match policy.selection {
-        cache::Selection::TopN { n } => n,
-        cache::Selection::TopP { n_max, .. } => n_max,
-        cache::Selection::Full | cache::Selection::FullOffload => return None,
-    };
-    if !cache.is_far(layer) {
-        return None;
-    }
-    let sinks = policy.sinks.min(length);
-    let window = policy.window.min(length - sinks);
-    if matches!(policy.selection, cache::Selection::TopN { .. }) && top >= length - sinks - window {
-        // Dense attention to the last bit: no share of probability is left over.
-        return None;
-    }
-    Some(Selection {
-        sinks,
-        window,
-        top: top.min(length - sinks - window),
-        group_score: match (policy.selection, policy.group_score) {
-            (cache::Selection::TopN { .. }, cache::GroupScore::Max) => GroupScore::Max,
-            // A probability to reach is one of sums.
-            _ => GroupScore::Sum,
-        },
-    })
+/// What an operation of a step answers where none is running.
+pub(super) fn outside() -> Error {
+    Error::InvalidArgument("an operation of a decode step outside of one".into())
 }
 
 fn weighting(weighting: cache::Weighting) -> Weighting {
@@ -203,24 +162,39 @@ fn weighting(weighting: cache::Weighting) -> Weighting {
     }
 }
 
-/// Notes a step that used `sizes` rows of V for its KV heads. Sinks and window
-/// lie on the host with the rest, so their bytes are fetched as well.
-fn count(cache: &mut CudaKvCache, layer: usize, sizes: &[u32]) {
-    let row_bytes = (cache.dim * size_of::<bf16>()) as u64;
-    let (length, far) = (cache.lengths[layer], cache.is_far(layer));
-    let sinks = cache.policy.sinks.min(length);
-    let always = (sinks + cache.policy.window.min(length - sinks)) as u64;
-    let counters = &mut cache.counters;
-    for &size in sizes {
-        counters.bytes_near += length as u64 * row_bytes;
-        if far {
-            let size = u64::from(size);
-            counters.note_set(size as usize);
-            counters.rows_needed += size - always.min(size);
-            counters.rows_fetched += size - always.min(size);
-            counters.bytes_fetched += size * row_bytes;
-        } else {
-            counters.bytes_near += u64::from(size) * row_bytes;
+impl CudaKvCache {
+    /// Counts in the position that a step has appended, as number `index` of its
+    /// sequences, and what the step read. Sinks and window lie on the host with
+    /// the rest, so their bytes are fetched as well.
+    pub(super) fn advance(&mut self, index: usize, step: &StepState) {
+        let row_bytes = (self.dim * size_of::<bf16>()) as u64;
+        let pairs = index * self.kv_heads..(index + 1) * self.kv_heads;
+        for layer in 0..self.lengths.len() {
+            self.lengths[layer] += 1;
+            let length = self.lengths[layer];
+            let far = self.is_far(layer);
+            let chosen = step.selection.filter(|_| far);
+            let on_device = step.listed.iter().find(|(of, _)| *of == layer);
+            let sinks = self.policy.sinks.min(length);
+            let always = sinks + self.policy.window.min(length - sinks);
+            let counters = &mut self.counters;
+            for pair in pairs.clone() {
+                let size = match (on_device, chosen) {
+                    (Some((_, counts)), _) => counts[pair] as usize,
+                    (None, Some(chosen)) => chosen.room().min(length),
+                    (None, None) => length,
+                };
+                counters.bytes_near += length as u64 * row_bytes;
+                if far {
+                    counters.note_set(size);
+                    counters.rows_needed += size.saturating_sub(always) as u64;
+                    counters.rows_fetched += size.saturating_sub(always) as u64;
+                    counters.bytes_fetched += size as u64 * row_bytes;
+                    counters.bytes_pushed += row_bytes;
+                } else {
+                    counters.bytes_near += size as u64 * row_bytes;
+                }
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// one of V; tables `[layer][position / 64]` hold their addresses.
 pub struct CudaKvCache {
     pub(super) policy: KvPolicy,
+    pub(super) q_heads: usize,
     pub(super) kv_heads: usize,
     pub(super) dim: usize,
     pub(super) counters: KvCounters,
@@ -47,6 +48,8 @@ pub struct CudaKvCache {
     table_blocks: usize,
     /// Sum of all rows of V, `[far layers, kv_dim]`, if the policy needs it.
     totals: DeviceBuffer<f32>,
+    /// Where each layer's sum is, or 0.
+    pub(super) total_addresses: DeviceBuffer<u64>,
     /// Layers whose total counts rows that were forgotten.
     pub(super) stale: Vec<bool>,
 }
@@ -67,8 +70,9 @@ impl CudaKvCache {
             Weighting::MeanV if selects => far_layers * config.kv_dim(),
             _ => 0,
         };
-        Ok(Self {
+        let mut cache = Self {
             policy: policy.clone(),
+            q_heads: config.n_heads,
             kv_heads: config.n_kv_heads,
             dim: config.head_dim,
             counters: KvCounters::default(),
@@ -91,8 +95,14 @@ impl CudaKvCache {
             table_stride: 0,
             table_blocks: 0,
             totals: DeviceBuffer::zeroed(stream, "sum of V", summed)?,
+            total_addresses: DeviceBuffer::new(context, "sum of V", 0)?,
             stale: vec![false; config.n_layers],
-        })
+        };
+        let addresses: Vec<u64> = (0..config.n_layers)
+            .map(|layer| cache.total_address(layer))
+            .collect();
+        cache.total_addresses = DeviceBuffer::from_host(stream, "sum of V", &addresses)?;
+        Ok(cache)
     }
 
     /// Elements of K or V of one position in one layer.
@@ -140,13 +150,8 @@ impl CudaKvCache {
         let mut values = keys.clone();
         for layer in 0..layers {
             for block in 0..blocks {
-                keys[layer * stride + block] = self.block_address(&self.keys[block], layer);
-                values[layer * stride + block] = if self.is_far(layer) {
-                    self.far_values
-                        .block_address(layer - self.near_layers, block)
-                } else {
-                    self.block_address(&self.near_values[block], layer)
-                };
+                keys[layer * stride + block] = self.key_address(layer, block);
+                values[layer * stride + block] = self.value_address(layer, block);
             }
         }
         let k_table = DeviceBuffer::from_host(stream, "block table", &keys)?;
@@ -165,33 +170,57 @@ impl CudaKvCache {
         self.kv_dim() * BLOCK
     }
 
-    /// The sum of all rows of V of `layer`, if the policy needs it.
-    pub(super) fn total(&self, layer: usize) -> Result<Option<DeviceSlice<'_, f32>>> {
-        if self.totals.is_empty() || !self.is_far(layer) {
-            return Ok(None);
-        }
-        let first = (layer - self.near_layers) * self.kv_dim();
-        Ok(Some(self.totals.slice(first..first + self.kv_dim())?))
+    /// Blocks of every layer.
+    pub(super) fn blocks(&self) -> usize {
+        self.table_blocks
     }
 
-    /// The same to add to. Rows that were forgotten are taken out first.
-    pub(super) fn total_mut(
-        &mut self,
-        layer: usize,
-        stream: &Stream,
-    ) -> Result<Option<crate::driver::DeviceSliceMut<'_, f32>>> {
-        if self.totals.is_empty() || !self.is_far(layer) {
-            return Ok(None);
+    /// Positions that all layers hold.
+    pub(super) fn len(&self) -> usize {
+        self.lengths.iter().copied().min().unwrap_or(0)
+    }
+
+    /// The address of a block of K.
+    pub(super) fn key_address(&self, layer: usize, block: usize) -> u64 {
+        self.block_address(&self.keys[block], layer)
+    }
+
+    /// The address of a block of V.
+    pub(super) fn value_address(&self, layer: usize, block: usize) -> u64 {
+        match self.is_far(layer) {
+            true => self
+                .far_values
+                .block_address(layer - self.near_layers, block),
+            false => self.block_address(&self.near_values[block], layer),
+        }
+    }
+
+    /// Whether the sum of all rows of V of `layer` is kept.
+    pub(super) fn has_totals(&self, layer: usize) -> bool {
+        !self.totals.is_empty() && self.is_far(layer)
+    }
+
+    /// The address of that sum, 0 without one.
+    pub(super) fn total_address(&self, layer: usize) -> u64 {
+        if !self.has_totals(layer) {
+            return 0;
         }
         let first = (layer - self.near_layers) * self.kv_dim();
-        let range = first..first + self.kv_dim();
-        if self.stale[layer] {
-            let sums = self.sum_rows(layer, stream)?;
-            let mut total = self.totals.slice_mut(range.clone())?;
-            total.copy_from_host(&sums, stream)?;
+        self.totals.as_slice().address() + (first * size_of::<f32>()) as u64
+    }
+
+    /// Takes rows that were forgotten out of the sums.
+    pub(super) fn refresh_totals(&mut self, stream: &Stream) -> Result<()> {
+        for layer in 0..self.lengths.len() {
+            if self.stale[layer] && self.has_totals(layer) {
+                let sums = self.sum_rows(layer, stream)?;
+                let first = (layer - self.near_layers) * self.kv_dim();
+                let mut total = self.totals.slice_mut(first..first + self.kv_dim())?;
+                total.copy_from_host(&sums, stream)?;
+            }
             self.stale[layer] = false;
         }
-        Ok(Some(self.totals.slice_mut(range)?))
+        Ok(())
     }
 
     /// Adds up the rows of a far layer on the host.

@@ -9,11 +9,13 @@ mod append;
 mod decode;
 mod far_values;
 mod geometry;
+mod inputs;
 mod kernels;
 mod kv_cache;
 mod load;
 mod rope;
 mod stage;
+mod step;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -35,18 +37,20 @@ pub use activation::Activation;
 pub use kv_cache::CudaKvCache;
 pub use load::Matrix;
 pub use rope::RopeTable;
+pub use step::StepMemo;
 
 use activation::{Form, Rotated};
-use decode::Buffers;
 use kernels::{Kernels, Prefill, Product, Rotation};
 use stage::Stages;
+use step::StepState;
 use uploads::Uploads;
 
 /// A device, with the kernels loaded.
 pub struct Cuda {
     // Freed before the stream that they are used on.
     uploads: Uploads,
-    buffers: Mutex<Buffers>,
+    /// The decode step that is running.
+    step: Mutex<Option<StepState>>,
     stages: Mutex<Stages>,
     turn: Mutex<()>,
     kernels: Kernels,
@@ -63,7 +67,7 @@ impl Cuda {
         let context = Context::new(device)?;
         Ok(Self {
             uploads: Uploads::default(),
-            buffers: Mutex::new(Buffers::new(&context)?),
+            step: Mutex::new(None),
             stages: Mutex::new(Stages::new(&context)?),
             turn: Mutex::new(()),
             kernels: Kernels::load(&context)?,
@@ -94,6 +98,7 @@ impl Backend for Cuda {
     type Activation = Activation;
     type Rope = Arc<RopeTable>;
     type KvCache = CudaKvCache;
+    type StepMemo = StepMemo;
 
     /// Large enough for the products to run at their rate.
     fn prefill_chunk(&self) -> usize {
@@ -171,13 +176,21 @@ impl Backend for Cuda {
                 table.rows
             )));
         }
-        let ids = self.uploads.get(ids, &self.stream)?;
         let (table, width) = (table.data.as_slice(), table.cols);
         let out = out.write_floats()?;
+        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let uploaded;
+        let ids = match step.as_ref() {
+            Some(step) => step.inputs.tokens()?,
+            None => {
+                uploaded = self.uploads.get(ids, &self.stream)?;
+                uploaded.as_slice()
+            }
+        };
         // SAFETY: the ids were checked.
         unsafe {
             let rows = &self.kernels.rows;
-            rows.embed(&out, table, ids.as_slice(), width, &self.stream)?;
+            rows.embed(&out, table, ids, width, &self.stream)?;
         }
         Ok(())
     }
@@ -217,13 +230,21 @@ impl Backend for Cuda {
 
     fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
         let positions = rope.positions(positions)?;
-        let on_device = self.uploads.get(&positions, &self.stream)?;
-        let sequences = self.uploads.get(&vec![0; positions.len()], &self.stream)?;
+        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let uploaded;
+        let on_device = match step.as_ref() {
+            Some(step) => step.inputs.positions()?,
+            None => {
+                uploaded = self.uploads.get(&positions, &self.stream)?;
+                uploaded.as_slice()
+            }
+        };
         let rotation = Rotation {
             style: rope.style,
             angles: rope.angles.as_slice(),
-            positions: on_device.as_slice(),
-            sequences: sequences.as_slice(),
+            positions: on_device,
+            // Nothing goes to a cache, whatever the number of its sequence.
+            sequences: on_device,
             heads: x.width / rope.head_dim,
             dim: rope.head_dim,
         };
@@ -249,6 +270,29 @@ impl Backend for Cuda {
         rows: Range<usize>,
     ) -> Result<()> {
         self.append_rows(cache, layer, k, v, rows)
+    }
+
+    fn decode_step(
+        &self,
+        memo: &mut StepMemo,
+        caches: &mut [&mut CudaKvCache],
+        tokens: &[u32],
+        work: &mut dyn FnMut(&mut [&mut CudaKvCache]) -> Result<()>,
+    ) -> Result<()> {
+        self.run_step(memo, caches, tokens, work)
+    }
+
+    fn append_each(
+        &self,
+        caches: &mut [&mut CudaKvCache],
+        layer: usize,
+        k: &Activation,
+        v: &Activation,
+    ) -> Result<()> {
+        match caches.first() {
+            Some(cache) => self.append_step_rows(cache, layer, k, v),
+            None => Ok(()),
+        }
     }
 
     fn prefill_attention(
@@ -290,16 +334,12 @@ impl Backend for Cuda {
         q: &Activation,
         out: &mut Activation,
     ) -> Result<()> {
-        let width = q.width;
-        self.with_halves(q, |halves| {
-            for (row, cache) in caches.iter_mut().enumerate() {
-                let row = row * width..(row + 1) * width;
-                let q = halves.slice(row.clone())?;
-                let out = out.write_halves()?.slice(row)?;
-                self.decode_one(cache, layer, q, &out)?;
-            }
-            Ok(())
-        })
+        let Some(cache) = caches.first() else {
+            return Ok(());
+        };
+        let is_far = cache.is_far(layer);
+        let out = out.write_halves()?;
+        self.with_halves(q, |halves| self.attend(layer, is_far, halves, &out))
     }
 
     fn swiglu(&self, gate: &mut Activation, up: &Activation) -> Result<()> {

@@ -11,7 +11,7 @@ use cuda_std::Kernel;
 use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
-pub(super) use decode::{Rest, Selection, Shape, Workspace};
+pub(super) use decode::{Rest, Selection, Sequences, Shape, Summed, Workspace};
 pub(super) use product::Product;
 pub(super) use rope::{Append, Rotation};
 

@@ -21,7 +21,7 @@ pub struct Rotation<'a> {
     pub angles: DeviceSlice<'a, f32>,
     /// One for each row, each less than the rows of `angles`.
     pub positions: DeviceSlice<'a, u32>,
-    /// A zero for each row.
+    /// The number of each row's sequence, which tells its row of the tables.
     pub sequences: DeviceSlice<'a, u32>,
     /// Heads of a row.
     pub heads: usize,
@@ -37,6 +37,8 @@ pub struct Append<'a> {
     pub k_table: DeviceSlice<'a, u64>,
     /// Addresses of blocks.
     pub v_table: DeviceSlice<'a, u64>,
+    /// Blocks from the tables of one sequence to those of the next.
+    pub table_stride: usize,
 }
 
 impl Kernels {
@@ -102,7 +104,8 @@ impl Kernels {
         let launch = rotation.places(launch);
         let launch = launch.buffer(rows.k_table).buffer(rows.v_table);
         let launch = launch.value(&0u32).value(&heads).value(&dim).value(&dim);
-        let launch = launch.value(&0u32).value(&width).value(&0u32);
+        let [stride] = sizes(kernel, [rows.table_stride])?;
+        let launch = launch.value(&0u32).value(&width).value(&stride);
         // SAFETY: both buffers were checked, there are no heads of Q, and the
         // caller vouches for the rest.
         unsafe { launch.run(stream) }

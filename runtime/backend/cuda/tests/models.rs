@@ -126,6 +126,22 @@ fn selected_rows_are_those_of_the_processor() {
     check(&GROUPED, 3, &policies, 10.0 * ROUNDED);
 }
 
+/// The third step of its kind is a graph; a block later it is another.
+#[test]
+fn steps_that_are_replayed_equal_the_processors() {
+    let pair = Pair::new(&ALONE, 9);
+    let width = pair.cpu.config().vocab_size;
+    let next: Vec<u32> = (0..6).map(|i| 40 * i + 3).collect();
+    for (name, policy) in [
+        ("full", KvPolicy::full()),
+        ("top-n", top_n(8, Weighting::MeanV)),
+    ] {
+        let (_, got) = run(&pair.gpu, &policy, &next);
+        let (_, expected) = run(&pair.cpu, &policy, &next);
+        assert_close(name, &got, &expected, width, 10.0 * ROUNDED);
+    }
+}
+
 /// V goes to the host while a prompt is read, and comes back for the next chunk.
 #[test]
 fn chunks_of_a_prompt_find_the_rows_before_them() {

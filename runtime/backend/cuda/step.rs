@@ -1,0 +1,249 @@
+//! One decode step of a batch: what changes from step to step lies where it lay
+//! before, so that the step can be a graph that is launched again.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::activation::REPLACED;
+use super::decode::Buffers;
+use super::inputs::Inputs;
+use super::kernels::{Selection, Shape};
+use super::{Cuda, CudaKvCache};
+use crate::cache::{BLOCK, KvPolicy};
+use crate::driver::{DriverError, Graph};
+use crate::{Error, Result, cache};
+
+/// What a step leaves for the next one of the same context.
+#[derive(Default)]
+pub struct StepMemo {
+    state: Option<StepState>,
+    /// What the last step was like.
+    last: Option<Key>,
+    graph: Option<(Key, Graph)>,
+}
+
+/// Memory of a running step.
+pub(super) struct StepState {
+    pub inputs: Inputs,
+    pub buffers: Buffers,
+    pub shape: Shape,
+    pub policy: KvPolicy,
+    /// Rows that far layers list, unless they use all.
+    pub selection: Option<Selection>,
+    /// Rows listed for each pair, layer by layer, where only the device knows.
+    pub listed: Vec<(usize, Vec<u32>)>,
+}
+
+/// What must not have changed for a graph to be launched again.
+#[derive(Clone, Debug, PartialEq)]
+struct Key {
+    caches: Vec<u64>,
+    shape: Shape,
+    policy: KvPolicy,
+    selection: Option<Selection>,
+    /// How many buffers had been replaced by others.
+    replaced: u64,
+}
+
+impl Cuda {
+    /// Runs `work`, which computes a step of `caches` and their `tokens`, or
+    /// launches it as the graph that it became before.
+    ///
+    /// # Errors
+    /// Those of `work`, of memory and of the device. The caches are then as long
+    /// as before.
+    pub(super) fn run_step(
+        &self,
+        memo: &mut StepMemo,
+        caches: &mut [&mut CudaKvCache],
+        tokens: &[u32],
+        work: &mut dyn FnMut(&mut [&mut CudaKvCache]) -> Result<()>,
+    ) -> Result<()> {
+        let stream = &self.stream;
+        for cache in caches.iter_mut() {
+            self.make_ready(cache)?;
+        }
+        let Some((shape, policy)) = shape(caches)? else {
+            return Ok(());
+        };
+        let selection = selection(&policy, caches, shape);
+        let state = match memo.state.take() {
+            Some(state) => StepState {
+                shape,
+                policy,
+                selection,
+                listed: Vec::new(),
+                ..state
+            },
+            None => StepState {
+                inputs: Inputs::new(&self.context)?,
+                buffers: Buffers::new(&self.context)?,
+                shape,
+                policy,
+                selection,
+                listed: Vec::new(),
+            },
+        };
+        let state = memo.state.insert(state);
+        state.buffers.reserve(shape, selection)?;
+        state.inputs.write(caches, tokens, shape, stream)?;
+        let key = Key {
+            caches: caches.iter().map(|cache| cache.number).collect(),
+            shape,
+            policy: state.policy.clone(),
+            selection,
+            replaced: REPLACED.load(Ordering::Relaxed),
+        };
+        if let Err(error) = self.run_or_replay(memo, key, caches, work) {
+            // Rows may have been counted in that are now forgotten.
+            caches.iter_mut().for_each(|cache| cache.stale.fill(true));
+            return Err(error);
+        }
+        if let Some(state) = &memo.state {
+            for (i, cache) in caches.iter_mut().enumerate() {
+                cache.advance(i, state);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_or_replay(
+        &self,
+        memo: &mut StepMemo,
+        key: Key,
+        caches: &mut [&mut CudaKvCache],
+        work: &mut dyn FnMut(&mut [&mut CudaKvCache]) -> Result<()>,
+    ) -> Result<()> {
+        if let Some((captured, graph)) = &mut memo.graph
+            && *captured == key
+        {
+            // SAFETY: every buffer of the capture is still there, or the key differs.
+            return Ok(unsafe { graph.launch(&self.stream) }?);
+        }
+        memo.graph = None;
+        // The host reads what a step selected by probability.
+        let can_capture = !matches!(key.policy.selection, cache::Selection::TopP { .. });
+        if memo.last.as_ref() != Some(&key) || !can_capture {
+            self.active(&mut memo.state, || work(caches))?;
+            // What the step needed for the first time, it has now.
+            let replaced = REPLACED.load(Ordering::Relaxed);
+            memo.last = Some(Key { replaced, ..key });
+            return Ok(());
+        }
+        let mut graph = self.active(&mut memo.state, || self.capture(|| work(caches)))?;
+        // SAFETY: captured for these buffers.
+        unsafe { graph.launch(&self.stream) }?;
+        memo.graph = Some((key, graph));
+        Ok(())
+    }
+
+    /// What `work` queues, as a graph.
+    fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Graph> {
+        let mut failed = None;
+        let captured = Graph::capture(&self.stream, || {
+            work().map_err(|error| {
+                failed = Some(error);
+                DriverError::InvalidArgument("the step failed".into())
+            })
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(captured?),
+        }
+    }
+
+    /// Runs `work` with `state` where the operations of a step look for it.
+    fn active<R>(
+        &self,
+        state: &mut Option<StepState>,
+        work: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let lock = || self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *lock(), state);
+        let result = work();
+        std::mem::swap(&mut *lock(), state);
+        result
+    }
+
+    /// Makes room for one position more, and lets what is under way arrive.
+    fn make_ready(&self, cache: &mut CudaKvCache) -> Result<()> {
+        let length = cache.lengths.first().copied().unwrap_or(0);
+        cache.reserve(length + 1, &self.stream)?;
+        if cache.pushing {
+            let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+            stages.settle(&self.stream)?;
+            cache.pushing = false;
+        }
+        cache.refresh_totals(&self.stream)
+    }
+}
+
+/// The sizes of a step, and the policy that all caches must share; `None`
+/// without a cache.
+fn shape(caches: &[&mut CudaKvCache]) -> Result<Option<(Shape, KvPolicy)>> {
+    let Some(first) = caches.first() else {
+        return Ok(None);
+    };
+    if caches.iter().any(|cache| cache.policy != first.policy) {
+        return Err(Error::InvalidArgument(
+            "sequences of different KV policies in one decode step".into(),
+        ));
+    }
+    let longest = caches
+        .iter()
+        .map(|cache| cache.len() + 1)
+        .max()
+        .unwrap_or(1);
+    let capacity = capacity(longest);
+    let shape = Shape {
+        sequences: caches.len(),
+        q_heads: first.q_heads,
+        kv_heads: first.kv_heads,
+        dim: first.dim,
+        capacity,
+        table_stride: capacity.div_ceil(BLOCK),
+    };
+    Ok(Some((shape, first.policy.clone())))
+}
+
+/// A number of positions that stays the same for many steps.
+fn capacity(length: usize) -> usize {
+    match length {
+        0..=2048 => length.next_power_of_two().max(256),
+        _ => length.next_multiple_of(2048),
+    }
+}
+
+/// The rows that far layers list, `None` for all.
+fn selection(policy: &KvPolicy, caches: &[&mut CudaKvCache], shape: Shape) -> Option<Selection> {
+    use cache::GroupScore as By;
+    use gpu_kernels::select_rows::GroupScore;
+
+    let (top, is_counted) = match policy.selection {
+        cache::Selection::TopN { n } => (n, true),
+        cache::Selection::TopP { n_max, .. } => (n_max, false),
+        cache::Selection::Full | cache::Selection::FullOffload => return None,
+    };
+    let (sinks, window) = (
+        policy.sinks.min(shape.capacity),
+        policy.window.min(shape.capacity),
+    );
+    let covered = |cache: &&mut CudaKvCache| {
+        let others = (cache.len() + 1).saturating_sub(sinks + window);
+        top >= others
+    };
+    if is_counted && caches.iter().all(covered) {
+        // Dense attention to the last bit: no share of probability is left over.
+        return None;
+    }
+    Some(Selection {
+        sinks,
+        window,
+        top: top.min(shape.capacity),
+        group_score: match policy.group_score {
+            By::Max if is_counted => GroupScore::Max,
+            // A probability to reach is one of sums.
+            _ => GroupScore::Sum,
+        },
+    })
+}
