@@ -31,3 +31,9 @@ pub fn reciprocal(x: f32) -> f32 {
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     platform::fma(a, b, c)
 }
+
+/// The larger of both, NaN where one of them is.
+#[inline(always)]
+pub fn max_nan(a: f32, b: f32) -> f32 {
+    platform::max_nan(a, b)
+}
