@@ -23,6 +23,7 @@
 mod reduce;
 mod softmax;
 mod tile;
+mod top_n;
 
 pub mod decode_scores;
 pub mod elementwise;
