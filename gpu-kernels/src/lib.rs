@@ -30,6 +30,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
 pub mod gemv;
+pub mod kcache_attention;
 pub mod prefill_attention;
 pub mod rmsnorm;
 pub mod rope;
