@@ -1,6 +1,6 @@
 //! The largest of many keys, exactly: by digits, the highest first.
 
-use cuda_std::{Shared, thread, warp};
+use cuda_std::{Shared, math, thread, warp};
 
 use crate::reduce::{MAX_WARPS, count_before, running_sum};
 
@@ -50,8 +50,10 @@ impl<F: Fn(u32) -> u32> Keys<F> {
         let threads = thread::block_dim_x();
         let (mut key, mut rank) = (0, rank);
         let mut known = 0;
-        for digit in 0..4 {
-            let shift = 24 - 8 * digit;
+        // Four times this code would be much of it.
+        let mut shift = math::opaque(u32::BITS);
+        while shift > 0 {
+            shift -= DIGITS.ilog2();
             let mut i = thread::thread_idx_x();
             while i < DIGITS {
                 counts.write(i, 0);

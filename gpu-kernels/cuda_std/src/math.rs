@@ -1,4 +1,4 @@
-//! Functions of 32-bit floats.
+//! Functions of single numbers.
 
 use crate::platform;
 
@@ -24,6 +24,12 @@ pub fn rsqrt(x: f32) -> f32 {
 #[inline(always)]
 pub fn reciprocal(x: f32) -> f32 {
     platform::reciprocal(x)
+}
+
+/// The value, of which the compiler then knows nothing: a loop that ends there is not unrolled.
+#[inline(always)]
+pub fn opaque(value: u32) -> u32 {
+    platform::opaque(value)
 }
 
 /// `a·b + c`, rounded once.

@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use cuda_std::{
-    Element, Float16, Global, GlobalMut, Shared, U32x2, U32x4, async_copy, thread, warp,
+    Element, Float16, Global, GlobalMut, Shared, U32x2, U32x4, async_copy, math, thread, warp,
 };
 
 use super::hot_rows::{FETCHED, NOT_HOT};
@@ -118,32 +118,36 @@ impl<T: Element, const DIM: u32> Room<T, DIM> {
 /// columns that the warp has, every `WARPS`-th.
 pub type Sums<const TILES: usize> = [[[f32; 4]; 2]; TILES];
 
-/// Sums the rows, each times its probability. Gives the warp's sums and the sum of each head's
-/// probabilities over the thread's rows.
+/// Sums the rows, each times its probability, and gives the warp's sums. Adds the probabilities to
+/// `kept [WARPS, MAX_GROUP]`, each warp those of its rows.
 #[inline(always)]
 pub fn gather<T: Float16, const DIM: u32, const TILES: usize>(
     sources: &Sources<T>,
     weights: &Weights,
     pair: &Pair,
     shared: Shared<u8>,
-) -> (Sums<TILES>, [f32; MAX_GROUP as usize]) {
+    kept: Shared<f32>,
+) -> Sums<TILES> {
     let room = Room::<T, DIM> {
         start: shared,
         element: PhantomData,
     };
     let mut sums = [[[0.0; 4]; 2]; TILES];
-    let mut kept = [0.0; MAX_GROUP as usize];
+    if thread::thread_idx_x() < WARPS * MAX_GROUP {
+        kept.write(thread::thread_idx_x(), 0.0);
+    }
     let count = sources.count(pair.length);
     let mut first = 0;
     while first < count {
         // What the batch before has in shared memory is no longer read.
         thread::sync_threads();
-        prepare(sources, weights, pair, &room, (first, count), &mut kept);
+        prepare(sources, weights, pair, &room, (first, count), kept);
         thread::sync_threads();
         sum_batch(&room, (count - first).min(BATCH), &mut sums);
         first += BATCH;
     }
-    (sums, kept)
+    thread::sync_threads();
+    sums
 }
 
 /// Finds addresses and weights of the batch from row `first` on.
@@ -154,7 +158,7 @@ fn prepare<T: Float16, const DIM: u32>(
     pair: &Pair,
     room: &Room<T, DIM>,
     (first, count): (u32, u32),
-    kept: &mut [f32; MAX_GROUP as usize],
+    kept: Shared<f32>,
 ) {
     let mut index = thread::thread_idx_x();
     while index < BATCH {
@@ -166,7 +170,7 @@ fn prepare<T: Float16, const DIM: u32>(
             room.sources().write(index, source.address());
             room.targets().write(index, target.as_const().address());
         }
-        for head in 0..MAX_GROUP {
+        for head in 0..math::opaque(MAX_GROUP) {
             let weight = if valid && head < pair.group {
                 weights.of(head, position)
             } else {
@@ -176,7 +180,11 @@ fn prepare<T: Float16, const DIM: u32>(
             let rest = T::from_f32(weight - rounded.to_f32());
             room.weights().at(head, index).write(0, rounded);
             room.weights().at(MAX_GROUP + head, index).write(0, rest);
-            kept[head as usize] += weight;
+            let sum = warp::warp_sum(weight);
+            if warp::lane_id() == 0 {
+                let kept = kept.offset(warp::warp_id() * MAX_GROUP + head);
+                kept.write(0, kept.read(0) + sum);
+            }
         }
         index += THREADS;
     }
@@ -191,20 +199,21 @@ fn sum_batch<T: Float16, const DIM: u32, const TILES: usize>(
 ) {
     let stages = count.div_ceil(ROWS);
     let ahead = tiles(DIM) - 1;
-    for stage in 0..ahead {
-        start_stage(room, stage, count);
-    }
-    for stage in 0..stages {
-        if DIM > 128 {
-            async_copy::wait::<{ tiles(256) - 2 }>();
-        } else {
-            async_copy::wait::<{ tiles(128) - 2 }>();
+    for started in 0..stages + ahead {
+        if started >= ahead {
+            if DIM > 128 {
+                async_copy::wait::<{ tiles(256) - 2 }>();
+            } else {
+                async_copy::wait::<{ tiles(128) - 2 }>();
+            }
+            // The next stage has arrived by all threads, and the tile of the one before is free.
+            thread::sync_threads();
         }
-        // All copies of this stage have arrived, and the tile of the stage before is free.
-        thread::sync_threads();
-        start_stage(room, stage + ahead, count);
-        keep_fetched(room, stage, count);
-        multiply(room, stage, sums);
+        start_stage(room, started, count);
+        if started >= ahead {
+            keep_fetched(room, started - ahead, count);
+            multiply(room, started - ahead, sums);
+        }
     }
     async_copy::wait::<0>();
 }

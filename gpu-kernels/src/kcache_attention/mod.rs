@@ -108,18 +108,22 @@ impl Words {
     const ARRIVED: u32 = Self::SCRATCH + SCRATCH;
     const COUNT: u32 = Self::ARRIVED + 1;
 
+    #[inline(always)]
     fn softmaxes(self) -> Shared<U32x2> {
         self.0.cast()
     }
 
+    #[inline(always)]
     fn stats(self) -> Shared<U32x2> {
         self.0.offset(Self::STATS).cast()
     }
 
+    #[inline(always)]
     fn scratch(self) -> Shared<u32> {
         self.0.offset(Self::SCRATCH)
     }
 
+    #[inline(always)]
     fn arrived(self) -> Shared<u32> {
         self.0.offset(Self::ARRIVED)
     }
@@ -251,10 +255,10 @@ impl<T: Float16> Arguments<T> {
                 .offset(pair.sequence * self.table_stride as usize),
         };
         if thread::thread_idx_x() == 0 {
-            let counts = [sources.count(pair.length), hits, chosen - hits];
-            for i in 0..3 {
-                self.traffic.atomic_add(i, u64::from(counts[i]));
-            }
+            let add = |i, rows: u32| self.traffic.atomic_add(i, u64::from(rows));
+            add(0, sources.count(pair.length));
+            add(1, hits);
+            add(2, chosen - hits);
         }
         sources
     }
@@ -290,14 +294,13 @@ impl<T: Float16> Arguments<T> {
             group_score: self.group_score,
         };
         let sources = self.sources::<DIM>(&pair, &weights, words.scratch());
-        let (sums, kept) =
-            gather::gather::<T, DIM, TILES>(&sources, &weights, &pair, dynamic_shared(0));
-        let total = words.scratch().cast::<f32>();
-        output::add_kept(&kept, pair.group, total, total.offset(MAX_GROUP));
+        let kept = words.scratch().cast();
+        let sums =
+            gather::gather::<T, DIM, TILES>(&sources, &weights, &pair, dynamic_shared(0), kept);
         let rest = output::Rest {
             weighting: self.weighting,
             totals: self.totals.offset(pair.index * DIM as usize),
-            kept: total,
+            kept,
         };
         rest.write::<T, DIM, TILES>(self.out.offset(pair.head * DIM as usize), &sums, &pair);
     }

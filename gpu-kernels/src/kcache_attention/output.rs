@@ -1,40 +1,11 @@
 //! From the weighted sum of the selected rows to the output of attention.
 
-use cuda_std::{Float16, Global, GlobalMut, Shared, thread, warp};
+use cuda_std::{Float16, Global, GlobalMut, Shared, warp};
 
 use super::gather::Sums;
 use super::{Pair, WARPS};
 use crate::decode_scores::MAX_GROUP;
 use crate::v_combine::Weighting;
-
-/// Adds the threads' shares of each head's probabilities into `total`; `scratch` takes as many
-/// for each warp.
-#[inline(always)]
-pub fn add_kept(
-    kept: &[f32; MAX_GROUP as usize],
-    group: u32,
-    total: Shared<f32>,
-    scratch: Shared<f32>,
-) {
-    for head in 0..MAX_GROUP {
-        if head < group {
-            let sum = warp::warp_sum(kept[head as usize]);
-            if warp::lane_id() == 0 {
-                scratch.write(warp::warp_id() * MAX_GROUP + head, sum);
-            }
-        }
-    }
-    thread::sync_threads();
-    let head = thread::thread_idx_x();
-    if head < group {
-        let mut sum = 0.0;
-        for warp in 0..WARPS {
-            sum += scratch.read(warp * MAX_GROUP + head);
-        }
-        total.write(head, sum);
-    }
-    thread::sync_threads();
-}
 
 /// What becomes of the probability of the rows that were not selected.
 pub struct Rest {
@@ -42,7 +13,7 @@ pub struct Rest {
     pub weighting: u32,
     /// The sum of the KV head's rows of V, read only for the mean.
     pub totals: Global<f32>,
-    /// The sum of each head's probabilities.
+    /// The sums of each head's probabilities over the rows of a warp `[WARPS, MAX_GROUP]`.
     pub kept: Shared<f32>,
 }
 
@@ -59,7 +30,10 @@ impl Rest {
         if head >= pair.group {
             return;
         }
-        let kept = self.kept.read(head);
+        let mut kept = 0.0;
+        for warp in 0..WARPS {
+            kept += self.kept.read(warp * MAX_GROUP + head);
+        }
         let scale = if self.weighting == Weighting::Renormalised as u32 {
             1.0 / kept
         } else {
@@ -69,11 +43,10 @@ impl Rest {
         let rest = (1.0 - kept).max(0.0) / pair.length as f32;
         let out = out.offset((head * DIM) as usize).cast::<u32>();
         for (i, tile) in sums.iter().enumerate() {
-            for half in 0..2 {
-                let first = (i as u32 * WARPS + warp::warp_id()) * 16 + half as u32 * 8;
-                let column = first + warp::lane_id() % 4 * 2;
+            let first = (i as u32 * WARPS + warp::warp_id()) * 16 + warp::lane_id() % 4 * 2;
+            for (half, &[a0, a1, b0, b1]) in tile.iter().enumerate() {
+                let column = first + half as u32 * 8;
                 if column < DIM {
-                    let [a0, a1, b0, b1] = tile[half];
                     let mut both = [(a0 + b0) * scale, (a1 + b1) * scale];
                     if self.weighting == Weighting::MeanV as u32 {
                         both[0] += rest * self.totals.read(column as usize);

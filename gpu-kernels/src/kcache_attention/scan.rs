@@ -95,12 +95,11 @@ impl Target {
     ) -> Softmax {
         let (head, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
         let whole = first + STEPS as u32 * STEP <= self.length;
-        for step in 0..STEPS {
-            for i in 0..2 {
+        for (step, scores) in chunk.iter_mut().enumerate() {
+            for (i, score) in scores.iter_mut().enumerate() {
                 let position = first + STEP * step as u32 + 2 * pair + i as u32;
-                let score = chunk[step][i] * self.scale;
-                chunk[step][i] = if whole || position < self.length {
-                    score
+                *score = if whole || position < self.length {
+                    *score * self.scale
                 } else {
                     f32::NEG_INFINITY
                 };

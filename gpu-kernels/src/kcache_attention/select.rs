@@ -66,20 +66,22 @@ impl Selection {
             } else {
                 u32::MAX
             };
-            if chosen <= candidates && candidates <= self.capacity {
-                let key = |i| self.keys().read(i);
-                Keys {
-                    first: 0,
-                    end: candidates,
-                    key,
-                }
-                .take(chosen, self.scratch, |rank, i| {
-                    put(rank, self.positions().read(i));
-                });
+            let listed = chosen <= candidates && candidates <= self.capacity;
+            let (first, end) = if listed {
+                (0, candidates)
             } else {
-                let key = |position| self.weights.key(position);
-                Keys { first, end, key }.take(chosen, self.scratch, put);
-            }
+                (first, end)
+            };
+            let key = |i| {
+                if listed {
+                    self.keys().read(i)
+                } else {
+                    self.weights.key(i)
+                }
+            };
+            Keys { first, end, key }.take(chosen, self.scratch, |rank, i| {
+                put(rank, if listed { self.positions().read(i) } else { i });
+            });
         }
     }
 

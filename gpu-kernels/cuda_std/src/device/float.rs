@@ -38,6 +38,16 @@ pub fn max_nan(a: f32, b: f32) -> f32 {
 }
 
 #[inline(always)]
+pub fn opaque(value: u32) -> u32 {
+    let result: u32;
+    // SAFETY: a copy.
+    unsafe {
+        asm!("mov.b32 {}, {};", out(reg32) result, in(reg32) value, options(pure, nomem, nostack));
+    }
+    result
+}
+
+#[inline(always)]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     core::f32::math::mul_add(a, b, c)
 }

@@ -14,6 +14,10 @@ pub fn reciprocal(x: f32) -> f32 {
     x.recip()
 }
 
+pub fn opaque(value: u32) -> u32 {
+    value
+}
+
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     a.mul_add(b, c)
 }
