@@ -1,11 +1,11 @@
 //! Scores of the newest position of each sequence against all its keys.
 
 use cuda_std::{
-    Float16, Global, GlobalMut, Shared, U32x2, U32x4, bf16, f16, kernel, shared_array, thread, warp,
+    Float16, Global, GlobalMut, U32x2, U32x4, bf16, f16, kernel, shared_array, thread, warp,
 };
 
 use crate::KV_BLOCK;
-use crate::softmax::Softmax;
+use crate::softmax::{Softmax, write_partials};
 
 /// Threads of a block.
 pub const THREADS: u32 = 128;
@@ -21,13 +21,13 @@ pub const POSITIONS: u32 = WARPS * KV_BLOCK;
 pub const MAX_GROUP: u32 = 8;
 
 /// Parts of 32 elements: each lane reads 8 of them at once.
-const PART: u32 = 32;
+pub(crate) const PART: u32 = 32;
 
 /// The lane's words of the group's queries, as `A` of the products: head `lane / 4`, in each part
 /// the elements that the lane reads of a key. The order of the elements differs from the one the
 /// tensor cores name, but it is the same for both operands, and a sum has no order.
 #[inline(always)]
-fn load_queries<T: Float16, const DIM: u32, const PARTS: usize>(
+pub(crate) fn load_queries<T: Float16, const DIM: u32, const PARTS: usize>(
     q: Global<T>,
     group: u32,
 ) -> [U32x4; PARTS] {
@@ -44,7 +44,10 @@ fn load_queries<T: Float16, const DIM: u32, const PARTS: usize>(
 
 /// Scores of eight positions: of head `lane / 4`, the positions `2 · (lane % 4)` and the next.
 #[inline(always)]
-fn score<T: Float16, const PARTS: usize>(q: &[U32x4; PARTS], k: &[U32x4; PARTS]) -> [f32; 2] {
+pub(crate) fn score<T: Float16, const PARTS: usize>(
+    q: &[U32x4; PARTS],
+    k: &[U32x4; PARTS],
+) -> [f32; 2] {
     let mut sums = [0.0; 4];
     for (q, k) in q.iter().zip(k) {
         T::mma_m16n8k16(&mut sums, [q.0[0], 0, q.0[1], 0], [k.0[0], k.0[1]]);
@@ -114,30 +117,6 @@ fn score_block<T: Float16, const DIM: u32, const PARTS: usize>(
     softmax.merge_lanes(4)
 }
 
-/// Merges the warps' softmaxes and writes the block's, a pair for each head of the group.
-#[inline(always)]
-fn write_partials(
-    partials: GlobalMut<U32x2>,
-    shared: Shared<U32x2>,
-    softmax: Softmax,
-    group: u32,
-    splits: u32,
-) {
-    let (warp, lane) = (warp::warp_id(), warp::lane_id());
-    if lane.is_multiple_of(4) {
-        shared.write(warp * MAX_GROUP + lane / 4, softmax.to_words());
-    }
-    thread::sync_threads();
-    let head = thread::thread_idx_x();
-    if head < group {
-        let mut all = Softmax::EMPTY;
-        for warp in 0..WARPS {
-            all = all.merge(Softmax::from_words(shared.read(warp * MAX_GROUP + head)));
-        }
-        partials.write((head * splits) as usize, all.to_words());
-    }
-}
-
 macro_rules! kernels {
     ($($name:ident, $element:ty, $dim:literal;)*) => {$(
         /// `scores = scale · q · k` of each query head against all keys of its sequence, and the
@@ -189,7 +168,7 @@ macro_rules! kernels {
                 softmax = score_block::<$element, $dim, _>(&q, keys, block * KV_BLOCK, &target);
             }
             let partials = partials.cast::<U32x2>().offset(head * splits as usize + split as usize);
-            write_partials(partials, shared, softmax, group, splits);
+            write_partials(partials, shared, softmax, (group, MAX_GROUP), splits);
         }
     )*};
 }

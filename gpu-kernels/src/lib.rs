@@ -23,12 +23,14 @@
 mod reduce;
 mod softmax;
 mod tile;
+mod top_n;
 
 pub mod decode_scores;
 pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
 pub mod gemv;
+pub mod kcache_attention;
 pub mod prefill_attention;
 pub mod rmsnorm;
 pub mod rope;

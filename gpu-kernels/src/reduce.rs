@@ -52,23 +52,40 @@ pub fn running_sum(mut value: u32) -> u32 {
     value
 }
 
-/// Of the threads before this one in the block, and of all, how many have the bit. For blocks of
-/// [`MAX_WARPS`] warps; `counts` holds as many words and may be used again at once.
+/// The sum of the values of the threads before this one in the block, and of all. `sums` holds
+/// [`MAX_WARPS`] words and may be used again at once.
+#[inline(always)]
+pub fn sum_before(value: u32, sums: Shared<u32>) -> (u32, u32) {
+    let sum = running_sum(value);
+    let of_warp = warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1);
+    let (before, all) = warps_before(of_warp, sums);
+    (before + sum - value, all)
+}
+
+/// Of the threads before this one in the block, and of all, how many have the bit. `counts` as in
+/// [`sum_before`].
 #[inline(always)]
 pub fn count_before(bit: bool, counts: Shared<u32>) -> (u32, u32) {
-    let (warp, lane) = (warp::warp_id(), warp::lane_id());
     let ballot = warp::warp_vote_ballot(warp::ALL, bit);
+    let (before, all) = warps_before(ballot.count_ones(), counts);
+    let lanes_before = (1 << warp::lane_id()) - 1;
+    (before + (ballot & lanes_before).count_ones(), all)
+}
+
+/// The sum of the values of the warps before this one, and of all.
+#[inline(always)]
+fn warps_before(value: u32, sums: Shared<u32>) -> (u32, u32) {
+    let (warp, lane) = (warp::warp_id(), warp::lane_id());
     if lane == 0 {
-        counts.write(warp, ballot.count_ones());
+        sums.write(warp, value);
     }
     thread::sync_threads();
-    let count = counts.read(lane);
+    let warps = thread::block_dim_x() / warp::SIZE;
+    let value = if lane < warps { sums.read(lane) } else { 0 };
     thread::sync_threads();
-    let sum = running_sum(count);
-    let warps_before = warp::warp_shuffle_idx(warp::ALL, sum - count, warp);
-    let total = warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1);
+    let sum = running_sum(value);
     (
-        warps_before + (ballot & ((1 << lane) - 1)).count_ones(),
-        total,
+        warp::warp_shuffle_idx(warp::ALL, sum - value, warp),
+        warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1),
     )
 }

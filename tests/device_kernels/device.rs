@@ -10,6 +10,7 @@ use kcache::driver::{
 };
 
 pub use cuda_std::emulation::LaunchConfig;
+pub use kcache::driver::DriverError as LaunchError;
 
 /// What `build.rs` compiled, by name.
 const IMAGES: [(&str, &str); 2] = [
@@ -144,6 +145,11 @@ impl Gpu {
             );
         }
         elements
+    }
+
+    pub fn read<T: Element>(&mut self, buffer: Buffer<T>, start: usize, count: usize) -> Vec<T> {
+        let elements = self.download(buffer).into_iter();
+        elements.skip(start).take(count).collect()
     }
 
     /// # Errors

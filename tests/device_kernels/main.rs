@@ -18,6 +18,12 @@ mod decode_reference;
 mod decode_step;
 #[path = "../../gpu-kernels/tests/emulated/elementwise.rs"]
 mod elementwise;
+#[path = "../../gpu-kernels/tests/emulated/kcache.rs"]
+mod kcache;
+#[path = "../../gpu-kernels/tests/emulated/kcache_reference.rs"]
+mod kcache_reference;
+#[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]
+mod kcache_step;
 #[path = "../../gpu-kernels/tests/emulated/products.rs"]
 mod products;
 #[path = "../../gpu-kernels/tests/emulated/rope.rs"]

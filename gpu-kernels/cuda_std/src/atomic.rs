@@ -1,8 +1,8 @@
-//! Atomic operations, relaxed and for the whole device.
+//! Atomic operations for the whole device, relaxed where nothing else is said.
 
 use crate::{Element, GlobalMut, Shared, platform};
 
-/// An element of 32 bits that can be changed atomically.
+/// An element that can be changed atomically.
 pub trait AtomicElement: Element {
     /// Adds to an element in device memory and gives what it held.
     #[doc(hidden)]
@@ -32,6 +32,7 @@ macro_rules! atomic_add {
 
 atomic_add!(u32, global_add_u32, shared_add_u32);
 atomic_add!(i32, global_add_i32, shared_add_i32);
+atomic_add!(u64, global_add_u64, shared_add_u64);
 atomic_add!(f32, global_add_f32, shared_add_f32);
 
 impl<T: AtomicElement> GlobalMut<T> {
@@ -53,6 +54,15 @@ impl<T: AtomicElement> Shared<T> {
 }
 
 impl GlobalMut<u32> {
+    /// As [`Self::atomic_add`], and orders blocks: what this thread did before, or knew to be done,
+    /// a thread that later does the same to this element knows to be done. A barrier of the block
+    /// before it and one after it make that hold from all threads of one block to all of the other.
+    #[inline(always)]
+    #[track_caller]
+    pub fn atomic_add_acquire_release(self, index: usize, value: u32) -> u32 {
+        platform::global_add_acquire_release_u32(self.offset(index).raw(), value)
+    }
+
     /// Raises element `index` to at least `value` and gives what it held.
     #[inline(always)]
     #[track_caller]

@@ -1,4 +1,4 @@
-//! Functions of 32-bit floats.
+//! Functions of single numbers.
 
 use crate::platform;
 
@@ -26,8 +26,20 @@ pub fn reciprocal(x: f32) -> f32 {
     platform::reciprocal(x)
 }
 
+/// The value, of which the compiler then knows nothing: a loop that ends there is not unrolled.
+#[inline(always)]
+pub fn opaque(value: u32) -> u32 {
+    platform::opaque(value)
+}
+
 /// `a·b + c`, rounded once.
 #[inline(always)]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     platform::fma(a, b, c)
+}
+
+/// The larger of both, NaN where one of them is.
+#[inline(always)]
+pub fn max_nan(a: f32, b: f32) -> f32 {
+    platform::max_nan(a, b)
 }

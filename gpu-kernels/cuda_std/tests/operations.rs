@@ -90,6 +90,8 @@ fn atomics_give_the_old_value() {
     let mut gpu = Gpu::new();
     let words = gpu.upload("words", &[0u32, 0, 7]);
     let sum = gpu.upload("sum", &[0.0f32]);
+    let wide = gpu.upload("wide", &[u64::from(u32::MAX)]);
+    let total = wide.global_mut();
     let old = gpu.allocate::<u32>("old", 64);
     let (w, s, o) = (words.global_mut(), sum.global_mut(), old.global_mut());
     gpu.launch(&ANY, LaunchConfig::new([2, 1, 1], 32).seed(3), move || {
@@ -98,12 +100,14 @@ fn atomics_give_the_old_value() {
         w.atomic_max(1, i);
         w.atomic_cas(2, 7, i + 100);
         s.atomic_add(0, 0.5);
+        total.atomic_add(0, 1);
     })
     .unwrap();
     let words = gpu.download(words);
     assert_eq!(words[..2], [64, 63]);
     assert!((100..164).contains(&words[2]));
     assert_eq!(gpu.download(sum), [32.0]);
+    assert_eq!(gpu.download(wide), [u64::from(u32::MAX) + 64]);
     let mut old = gpu.download(old);
     old.sort_unstable();
     assert!(old.iter().copied().eq(0..64));

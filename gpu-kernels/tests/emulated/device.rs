@@ -1,6 +1,6 @@
 //! The device that the tests run on: here, its emulation.
 
-pub use cuda_std::emulation::{Buffer, Gpu, LaunchConfig};
+pub use cuda_std::emulation::{Buffer, Findings as LaunchError, Gpu, LaunchConfig};
 
 /// Whether sizes are tested that take the emulation too long.
 pub fn large() -> bool {

@@ -120,9 +120,19 @@ impl<T: Float16> Cache<T> {
         kv_heads: usize,
         dim: usize,
     ) -> Self {
-        let mut cache = Self::unwritten(gpu, lengths, kv_heads, dim);
-        for (sequence, &length) in lengths.iter().enumerate() {
-            let values: Vec<T> = random.halves(length * kv_heads * dim);
+        let values = lengths
+            .iter()
+            .map(|length| random.halves(length * kv_heads * dim))
+            .collect();
+        Self::holding(gpu, values, kv_heads, dim)
+    }
+
+    /// A cache of these values, by sequence `[position][kv_head][dim]`.
+    pub fn holding(gpu: &mut Gpu, values: Vec<Vec<T>>, kv_heads: usize, dim: usize) -> Self {
+        let lengths: Vec<usize> = values.iter().map(|v| v.len() / (kv_heads * dim)).collect();
+        let mut cache = Self::unwritten(gpu, &lengths, kv_heads, dim);
+        for (sequence, values) in values.iter().enumerate() {
+            let length = lengths[sequence];
             for (block, buffer) in cache.blocks[sequence].iter().enumerate() {
                 for position in block * 64..length.min(block * 64 + 64) {
                     for head in 0..kv_heads {
@@ -132,7 +142,7 @@ impl<T: Float16> Cache<T> {
                     }
                 }
             }
-            cache.values.push(wide(&values));
+            cache.values.push(wide(values));
         }
         cache
     }

@@ -9,6 +9,8 @@ unsafe extern "C" {
     fn rsqrt_approx(x: f32) -> f32;
     #[link_name = "llvm.nvvm.rcp.approx.ftz.f"]
     fn rcp_approx(x: f32) -> f32;
+    #[link_name = "llvm.maximum.f32"]
+    fn maximum(a: f32, b: f32) -> f32;
 }
 
 #[inline(always)]
@@ -27,6 +29,22 @@ pub fn rsqrt(x: f32) -> f32 {
 pub fn reciprocal(x: f32) -> f32 {
     // SAFETY: arithmetic only.
     unsafe { rcp_approx(x) }
+}
+
+#[inline(always)]
+pub fn max_nan(a: f32, b: f32) -> f32 {
+    // SAFETY: arithmetic only.
+    unsafe { maximum(a, b) }
+}
+
+#[inline(always)]
+pub fn opaque(value: u32) -> u32 {
+    let result: u32;
+    // SAFETY: a copy.
+    unsafe {
+        asm!("mov.b32 {}, {};", out(reg32) result, in(reg32) value, options(pure, nomem, nostack));
+    }
+    result
 }
 
 #[inline(always)]

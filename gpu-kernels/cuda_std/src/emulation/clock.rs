@@ -1,6 +1,9 @@
-//! Which access came before which, as far as barriers say.
+//! Which access came before which, as far as barriers and releases say.
 
+use std::collections::HashMap;
 use std::panic::Location;
+
+use super::release::{Known, Release};
 
 /// Lanes in a warp.
 pub const LANES: usize = 32;
@@ -11,11 +14,11 @@ pub struct Stamp {
     /// The block, counted along the first axis of the grid first.
     pub block: u32,
     /// Block barriers passed before.
-    epoch: u32,
+    pub epoch: u32,
     /// The thread in its block.
     pub thread: u32,
     /// The thread's own clock.
-    clock: u32,
+    pub clock: u32,
     /// The line of the kernel.
     pub site: &'static Location<'static>,
 }
@@ -31,12 +34,20 @@ impl Stamp {
 ///
 /// A block barrier orders everything before it, by all threads, with everything after it, by all
 /// threads: one number counts them. A warp barrier orders less: each thread knows, for each lane of
-/// its warp, up to which of that lane's clocks it has seen. Blocks are never ordered.
+/// its warp, up to which of that lane's clocks it has seen. Blocks are ordered by what a thread
+/// releases through an atomic operation and a thread of a later block acquires through the same
+/// location; barriers pass that on to the block.
 #[derive(Debug, Default)]
 pub struct Clocks {
     block: u32,
     epoch: u32,
     seen: Vec<[u32; LANES]>,
+    /// What each location passes on to those who acquire.
+    released: HashMap<u64, Known>,
+    /// What all threads of the block know.
+    common: Known,
+    /// What a thread has acquired since the last barrier of the block.
+    acquired: Vec<Known>,
 }
 
 impl Clocks {
@@ -49,6 +60,9 @@ impl Clocks {
         for thread in 0..threads as usize {
             self.seen[thread][thread % LANES] = 1;
         }
+        self.common = Known::default();
+        self.acquired.clear();
+        self.acquired.resize_with(threads as usize, Known::default);
     }
 
     /// The stamp of an access that `thread` makes now.
@@ -65,18 +79,44 @@ impl Clocks {
 
     /// Whether an earlier access is ordered before what the thread of `now` does.
     pub fn ordered(&self, earlier: &Stamp, now: &Stamp) -> bool {
-        if earlier.block != now.block {
-            return false;
+        let thread = now.thread as usize;
+        let in_block = earlier.block == now.block
+            && (earlier.thread == now.thread
+                || earlier.epoch < now.epoch
+                || (earlier.same_warp(now)
+                    && earlier.clock <= self.seen[thread][earlier.thread as usize % LANES]));
+        in_block || self.common.covers(earlier) || self.acquired[thread].covers(earlier)
+    }
+
+    /// An atomic operation of `thread` that acquires what the location passes on, and releases to
+    /// it what the thread has done and knows.
+    pub fn acquire_release(&mut self, thread: u32, address: u64) {
+        let (warp, thread) = (thread / LANES as u32, thread as usize);
+        let passed_on = self.released.entry(address).or_default();
+        let acquired = &mut self.acquired[thread];
+        acquired.join(passed_on);
+        passed_on.join(&self.common);
+        passed_on.join(acquired);
+        let (epoch, seen) = (self.epoch, self.seen[thread]);
+        passed_on.add(self.block, Release { epoch, warp, seen });
+        // What the thread does from now on is not released.
+        self.seen[thread][thread % LANES] += 1;
+    }
+
+    /// A plain write ends what a location passes on.
+    pub fn overwrite(&mut self, address: u64) {
+        if !self.released.is_empty() {
+            self.released.remove(&address);
         }
-        earlier.thread == now.thread
-            || earlier.epoch < now.epoch
-            || (earlier.same_warp(now)
-                && earlier.clock <= self.seen[now.thread as usize][earlier.thread as usize % LANES])
     }
 
     /// A barrier of the whole block.
     pub fn join_block(&mut self) {
         self.epoch += 1;
+        for acquired in self.acquired.iter_mut().filter(|known| !known.is_empty()) {
+            self.common.join(acquired);
+            *acquired = Known::default();
+        }
     }
 
     /// A barrier of the lanes of `mask` in a warp.
@@ -88,10 +128,15 @@ impl Clocks {
                 *all = seen.max(*all);
             }
         }
+        let mut acquired = Known::default();
         for lane in lanes() {
             let seen = &mut self.seen[warp * LANES + lane];
             *seen = joined;
             seen[lane] += 1;
+            acquired.join(&self.acquired[warp * LANES + lane]);
+        }
+        if !acquired.is_empty() {
+            lanes().for_each(|lane| self.acquired[warp * LANES + lane] = acquired.clone());
         }
     }
 }

@@ -141,6 +141,7 @@ impl Machine {
     /// Writes bytes, where that is possible.
     #[inline(never)]
     pub fn write(&mut self, address: u64, bytes: &[u8], site: Site) {
+        self.clocks.overwrite(address);
         self.access(
             address,
             bytes.len(),
@@ -152,14 +153,19 @@ impl Machine {
         );
     }
 
-    /// Replaces a word atomically and gives the old one.
-    pub fn atomic(&mut self, address: u64, site: Site, new: impl FnOnce(u32) -> u32) -> u32 {
-        let mut old = [0; 4];
-        self.access(address, 4, Access::Atomic, site, |region, range| {
+    /// Replaces a word of `N` bytes atomically and gives the old one.
+    pub fn atomic<const N: usize>(
+        &mut self,
+        address: u64,
+        site: Site,
+        new: impl FnOnce([u8; N]) -> [u8; N],
+    ) -> [u8; N] {
+        let mut old = [0; N];
+        self.access(address, N, Access::Atomic, site, |region, range| {
             region.load(range.start, &mut old);
-            region.store(range.start, &new(u32::from_le_bytes(old)).to_le_bytes());
+            region.store(range.start, &new(old));
         });
-        u32::from_le_bytes(old)
+        old
     }
 
     /// Checks an access of `size` bytes, a power of two, and performs it where it lies in a region.

@@ -8,7 +8,7 @@
 //! - reads and writes outside a buffer, and misaligned ones;
 //! - reads of memory that nothing has written;
 //! - races: two accesses to the same element, one of them a write, neither atomic, with no barrier
-//!   between them;
+//!   between them, nor a release by the one's thread that the other's acquires;
 //! - accesses to shared memory that an asynchronous copy is still writing;
 //! - barriers and warp operations that not every thread reaches, and wrong masks;
 //! - panics in the kernel, such as an index of a local array out of its bounds.
@@ -26,6 +26,7 @@ pub mod intrinsics;
 mod machine;
 mod memory;
 mod region;
+mod release;
 mod rendezvous;
 mod shadow;
 

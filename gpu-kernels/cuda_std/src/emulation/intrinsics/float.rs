@@ -14,8 +14,20 @@ pub fn reciprocal(x: f32) -> f32 {
     x.recip()
 }
 
+pub fn opaque(value: u32) -> u32 {
+    value
+}
+
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     a.mul_add(b, c)
+}
+
+pub fn max_nan(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() {
+        f32::NAN
+    } else {
+        a.max(b)
+    }
 }
 
 pub fn f32_to_bf16(value: f32) -> u16 {

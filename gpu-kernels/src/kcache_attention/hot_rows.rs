@@ -1,0 +1,179 @@
+//! Rows of V fetched lately, kept in device memory: those used longest ago make room.
+
+use cuda_std::{GlobalMut, Shared, U32x2, thread};
+
+use super::THREADS;
+use crate::reduce::count_before;
+
+/// Of a selected row: it has no slot.
+pub const NOT_HOT: u32 = u32::MAX;
+
+/// Of a selected row, beside its slot: the row must be fetched into it.
+pub const FETCHED: u32 = 1 << 31;
+
+/// In `slot_of`: the position has no slot.
+pub const NO_SLOT: u16 = u16::MAX;
+
+/// In `position_of`: the slot holds nothing.
+pub const NO_POSITION: u32 = u32::MAX;
+
+/// Bytes of shared memory to work on `slots` slots.
+pub const fn shared_bytes(slots: u32) -> u32 {
+    slots * 4
+}
+
+/// The index of one KV head's hot rows.
+#[derive(Clone, Copy)]
+pub struct HotRows {
+    /// The slot of each position, or [`NO_SLOT`].
+    pub slot_of: GlobalMut<u16>,
+    /// The position in each slot, or [`NO_POSITION`].
+    pub position_of: GlobalMut<u32>,
+    /// The slots, those used longest ago first.
+    pub order: GlobalMut<u16>,
+    /// How many there are.
+    pub slots: u32,
+}
+
+/// Rows that were found, and rows that must be fetched.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Rows that have a slot already.
+    pub hits: u32,
+    /// The others.
+    pub misses: u32,
+}
+
+impl HotRows {
+    /// Looks up the positions of `count` rows, each once among them, and writes to each its slot.
+    /// The first of those that have none get the slots used longest ago, marked [`FETCHED`]; a slot
+    /// whose row is among them is not taken, so that the last may remain [`NOT_HOT`].
+    ///
+    /// All threads of the block take part; `rows` and the index may be read after a barrier.
+    /// `shared` has [`shared_bytes`], `counts` is that of [`count_before`].
+    #[inline(always)]
+    pub fn update(
+        self,
+        rows: GlobalMut<U32x2>,
+        count: u32,
+        shared: Shared<u16>,
+        counts: Shared<u32>,
+    ) -> Found {
+        let (used, victims) = (shared, shared.offset(self.slots));
+        let hits = self.look_up(rows, count, used, counts);
+        let misses = count - hits;
+        let taken = misses.min(self.slots - hits);
+        self.take_oldest(taken, used, victims, counts);
+        self.assign(rows, count, (hits, taken), victims, counts);
+        Found { hits, misses }
+    }
+
+    /// Writes the slots of the rows that have one, marks them used, and gives their number.
+    #[inline(always)]
+    fn look_up(
+        self,
+        rows: GlobalMut<U32x2>,
+        count: u32,
+        used: Shared<u16>,
+        counts: Shared<u32>,
+    ) -> u32 {
+        let mut slot = thread::thread_idx_x();
+        while slot < self.slots {
+            used.write(slot, 0);
+            slot += THREADS;
+        }
+        thread::sync_threads();
+        let (mut hits, mut start) = (0, 0);
+        while start < count {
+            let i = start + thread::thread_idx_x();
+            let mut slot = NO_SLOT;
+            if i < count {
+                let [position, _] = rows.read(i as usize).0;
+                slot = self.slot_of.read(position as usize);
+                if slot != NO_SLOT {
+                    used.write(u32::from(slot), 1);
+                    rows.write(i as usize, U32x2([position, u32::from(slot)]));
+                }
+            }
+            hits += count_before(slot != NO_SLOT, counts).1;
+            start += THREADS;
+        }
+        hits
+    }
+
+    /// Moves the first `taken` unused slots from the order to `victims`, and closes up the others:
+    /// the last places of the order become free, as many as there are slots used or taken.
+    #[inline(always)]
+    fn take_oldest(self, taken: u32, used: Shared<u16>, victims: Shared<u16>, counts: Shared<u32>) {
+        let (mut before, mut start) = (0, 0);
+        while start < self.slots {
+            let i = start + thread::thread_idx_x();
+            let slot = if i < self.slots {
+                self.order.read(i as usize)
+            } else {
+                0
+            };
+            let unused = i < self.slots && used.read(u32::from(slot)) == 0;
+            // After it every slot of this round has been read, and what follows is written
+            // before none of a later one.
+            let (here, all) = count_before(unused, counts);
+            let rank = before + here;
+            if unused && rank < taken {
+                victims.write(rank, slot);
+            } else if unused {
+                self.order.write((rank - taken) as usize, slot);
+            }
+            before += all;
+            start += THREADS;
+        }
+        thread::sync_threads();
+    }
+
+    /// Gives the first `taken` misses their slots, and writes the end of the order: the slots of
+    /// the rows, in the rows' order.
+    #[inline(always)]
+    fn assign(
+        self,
+        rows: GlobalMut<U32x2>,
+        count: u32,
+        (hits, taken): (u32, u32),
+        victims: Shared<u16>,
+        counts: Shared<u32>,
+    ) {
+        let end = self.order.offset((self.slots - hits - taken) as usize);
+        let (mut before, mut start) = (0, 0);
+        while start < count {
+            let i = start + thread::thread_idx_x();
+            let [position, mut slot] = if i < count {
+                rows.read(i as usize).0
+            } else {
+                [0, 0]
+            };
+            let (here, all) = count_before(slot == NOT_HOT, counts);
+            let misses_before = before + here;
+            if slot == NOT_HOT && misses_before < taken {
+                let victim = victims.read(misses_before);
+                slot = u32::from(victim);
+                self.replace(victim, position);
+                rows.write(i as usize, U32x2([position, slot | FETCHED]));
+            }
+            if i < count && slot != NOT_HOT {
+                let place = i - misses_before + misses_before.min(taken);
+                end.write(place as usize, slot as u16);
+            }
+            before += all;
+            start += THREADS;
+        }
+    }
+
+    /// Makes a slot one of another position.
+    #[inline(always)]
+    fn replace(self, slot: u16, position: u32) {
+        let old = self.position_of.read(slot as usize);
+        if old != NO_POSITION {
+            self.slot_of.write(old as usize, NO_SLOT);
+        }
+        self.position_of.write(slot as usize, position);
+        self.slot_of.write(position as usize, slot);
+    }
+}
