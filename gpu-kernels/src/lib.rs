@@ -31,6 +31,7 @@ pub mod embedding;
 pub mod gemm;
 pub mod gemv;
 pub mod kcache_attention;
+pub mod near_rows;
 pub mod prefill_attention;
 pub mod rmsnorm;
 pub mod rope;

@@ -33,6 +33,8 @@ struct Task<T> {
     source: Global<f32>,
     target: GlobalMut<T>,
     rotates: bool,
+    /// Where it goes as well, or null.
+    near: GlobalMut<T>,
 }
 
 /// The address of a position's row of one KV head.
@@ -72,8 +74,11 @@ fn write_head<T: Float16>(task: &Task<T>, pairs: Pairs, heads: Heads, angles: Gl
     }
     let mut rest = 2 * rotating + warp::lane_id();
     while rest < heads.dim {
-        task.target
-            .write(rest as usize, T::from_f32(task.source.read(rest as usize)));
+        let value = T::from_f32(task.source.read(rest as usize));
+        task.target.write(rest as usize, value);
+        if task.near.as_const().address() != 0 {
+            task.near.write(rest as usize, value);
+        }
         rest += warp::SIZE;
     }
 }
@@ -91,6 +96,12 @@ macro_rules! kernels {
         /// - `angles [positions, rotated]` holds in row `p` the `rotated / 2` cosines of position
         ///   `p`, then its sines. Elements from `rotated` on stay as they are.
         ///
+        /// - of V, the first `sinks` positions, and those from `near_from` on, also go to the rows
+        ///   near the keys, whose address is the first of the `near_stride` in row `sequences[t]` of
+        ///   `near`; none where `near` is null. There, `[kv_heads, sinks + window, dim]`, position
+        ///   `p` past the sinks is row `sinks + p mod window`. The positions from `near_from` on are
+        ///   at most `window`.
+        ///
         /// Grid `(ceil((q_heads + 2 · kv_heads) / HEADS_PER_BLOCK), tokens)`, block `(THREADS)`.
         /// No two tokens share a sequence and a position.
         #[kernel(max_threads = THREADS)]
@@ -104,6 +115,7 @@ macro_rules! kernels {
             sequences: Global<u32>,
             k_table: Global<u64>,
             v_table: Global<u64>,
+            near: Global<u64>,
             q_heads: u32,
             kv_heads: u32,
             dim: u32,
@@ -111,6 +123,10 @@ macro_rules! kernels {
             q_stride: u32,
             kv_stride: u32,
             table_stride: u32,
+            near_stride: u32,
+            near_from: u32,
+            sinks: u32,
+            window: u32,
         ) {
             let heads = Heads { q: q_heads, kv: kv_heads, dim, rotated };
             let head = thread::block_idx_x() * HEADS_PER_BLOCK + warp::warp_id();
@@ -123,14 +139,23 @@ macro_rules! kernels {
             let task = if head < heads.q {
                 let target = q_out.offset((token * heads.q as usize + head as usize) * dim as usize);
                 let source = q.offset(token * q_stride as usize + (head * dim) as usize);
-                Task { source, target, rotates: true }
+                Task { source, target, near: GlobalMut::from_address(0), rotates: true }
             } else {
                 let is_k = head < heads.q + heads.kv;
                 let kv_head = head - heads.q - if is_k { 0 } else { heads.kv };
                 let (rows, blocks) = if is_k { (k, k_table) } else { (v, v_table) };
                 let source = rows.offset(token * kv_stride as usize + (kv_head * dim) as usize);
                 let target = cache_row(blocks.offset(table), position, kv_head, dim);
-                Task { source, target, rotates: is_k }
+                let is_near = position < sinks || position >= near_from;
+                let near = if is_k || near.address() == 0 || !is_near {
+                    GlobalMut::from_address(0)
+                } else {
+                    let rows = near.read(sequences.read(token) as usize * near_stride as usize);
+                    let place = if position < sinks { position } else { sinks + position % window };
+                    let row = kv_head * (sinks + window) + place;
+                    GlobalMut::from_address(rows).offset((row * dim) as usize)
+                };
+                Task { source, target, near, rotates: is_k }
             };
             let angles = angles.offset(position as usize * rotated as usize);
             write_head::<$element>(&task, $pairs, heads, angles);

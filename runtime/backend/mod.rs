@@ -63,8 +63,13 @@ pub trait Backend: Send + Sync + 'static {
     fn activation(&self, width: usize) -> Result<Self::Activation>;
     /// Makes room for `rows` rows; their content is unspecified.
     fn resize(&self, x: &mut Self::Activation, rows: usize) -> Result<()>;
-    /// An empty cache.
-    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<Self::KvCache>;
+    /// An empty cache that will hold at most `n_ctx` positions.
+    fn kv_cache(
+        &self,
+        config: &ModelConfig,
+        policy: &KvPolicy,
+        n_ctx: usize,
+    ) -> Result<Self::KvCache>;
 
     /// `out[i] = table[ids[i]]`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], out: &mut Self::Activation) -> Result<()>;

@@ -116,7 +116,7 @@ impl<B: Backend> Context<B> {
             kv: self
                 .model
                 .backend
-                .kv_cache(&self.model.config, &self.policy)?,
+                .kv_cache(&self.model.config, &self.policy, self.plan.n_ctx)?,
             n_ctx: self.plan.n_ctx,
         })
     }

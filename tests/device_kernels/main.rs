@@ -24,6 +24,8 @@ mod kcache;
 mod kcache_reference;
 #[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]
 mod kcache_step;
+#[path = "../../gpu-kernels/tests/emulated/near_rows.rs"]
+mod near_rows;
 #[path = "../../gpu-kernels/tests/emulated/products.rs"]
 mod products;
 #[path = "../../gpu-kernels/tests/emulated/rope.rs"]

@@ -34,6 +34,9 @@ const WARPS: u32 = THREADS / warp::SIZE;
 /// Blocks that should share a multiprocessor.
 const MIN_BLOCKS: u32 = 4;
 
+/// The most candidates that are ranked in shared memory.
+const MAX_CANDIDATES: u32 = 8192;
+
 /// Addresses that row `s` of `memory` holds.
 pub const ADDRESSES: u32 = 5;
 
@@ -50,6 +53,20 @@ pub const fn shared_bytes(dim: u32, candidates: u32, slots: u32) -> u32 {
         sizes[2]
     };
     if larger > sizes[0] { larger } else { sizes[0] }
+}
+
+/// Candidates for `top` rows that the shared memory of the sum has room for anyway, or, for many
+/// rows, a few more than those.
+pub const fn candidates(dim: u32, top: u32) -> u32 {
+    let free = gather::shared_bytes(dim) / select::shared_bytes(1);
+    let wanted = top + top / 2;
+    if wanted < free {
+        free
+    } else if wanted < MAX_CANDIDATES {
+        wanted
+    } else {
+        MAX_CANDIDATES
+    }
 }
 
 /// One KV head of one sequence.

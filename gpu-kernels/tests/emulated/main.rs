@@ -15,6 +15,7 @@ mod findings;
 mod kcache;
 mod kcache_reference;
 mod kcache_step;
+mod near_rows;
 mod products;
 mod rope;
 mod rows;

@@ -19,6 +19,11 @@ type Rotate = fn(
     Global<u32>,
     Global<u64>,
     Global<u64>,
+    Global<u64>,
+    u32,
+    u32,
+    u32,
+    u32,
     u32,
     u32,
     u32,
@@ -37,11 +42,19 @@ const POSITIONS: [u32; 3] = [3, 63, 64];
 const SEQUENCES: [u32; 3] = [1, 0, 0];
 const LENGTHS: [usize; 2] = [65, 4];
 
+/// Of V, position 3 is a sink, and 64 is in the window.
+const SINKS: u32 = 4;
+const WINDOW: u32 = 3;
+const NEAR_FROM: u32 = 64;
+const NEAR_ROWS: usize = (SINKS + WINDOW) as usize;
+
 /// What a launch leaves.
 struct Outcome {
     q: Vec<f64>,
     k: Cache<bf16>,
     v: Cache<bf16>,
+    /// By sequence.
+    near: [Vec<f64>; 2],
 }
 
 fn launch(
@@ -62,6 +75,10 @@ fn launch(
     let positions = gpu.upload("positions", &POSITIONS).global();
     let sequences = gpu.upload("sequences", &SEQUENCES).global();
     let (k_table, v_table) = (k_cache.table.global(), v_cache.table.global());
+    let near_rows: [Buffer<bf16>; 2] =
+        [0, 1].map(|_| gpu.allocate("near rows", KV_HEADS * NEAR_ROWS * dim));
+    let near = gpu.upload("addresses of near rows", &near_rows.map(Buffer::address));
+    let near = near.global();
     let target = q_out.global_mut();
     let stride = HEADS * dim;
     let sizes = [
@@ -95,6 +112,7 @@ fn launch(
             sequences,
             k_table,
             v_table,
+            near,
             q_heads,
             kv_heads,
             dim,
@@ -102,6 +120,10 @@ fn launch(
             q_apart,
             kv_apart,
             tables_apart,
+            1,
+            NEAR_FROM,
+            SINKS,
+            WINDOW,
         );
     })
     .unwrap();
@@ -109,6 +131,7 @@ fn launch(
         q: wide(&gpu.download(q_out)),
         k: k_cache,
         v: v_cache,
+        near: near_rows.map(|rows| wide(&gpu.download(rows))),
     }
 }
 
@@ -153,7 +176,17 @@ fn check(kernel: (&Kernel, Rotate), neighbours: bool, dim: usize, rotated: usize
             _ => (cached(&outcome.v), wide_f32(x)),
         };
         compare("rope", &got, &want, dim, ROUNDED);
+        let place = match (head, position) {
+            (0..=Q_HEADS, _) => continue,
+            (_, 3) => 3,
+            (_, 64) => SINKS as usize + 64 % WINDOW as usize,
+            _ => continue,
+        };
+        let near = &outcome.near[sequence][place * dim..][..dim];
+        compare("near row", near, &got, dim, 0.0);
     }
+    let written = |rows: &Vec<f64>| rows.iter().filter(|x| !x.is_nan()).count();
+    assert_eq!(outcome.near.each_ref().map(written), [dim, dim]);
 }
 
 #[test]

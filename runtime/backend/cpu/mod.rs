@@ -154,7 +154,7 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<KvCache> {
+    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy, _: usize) -> Result<KvCache> {
         Ok(KvCache::new(config, policy))
     }
 

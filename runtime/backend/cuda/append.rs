@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::PoisonError;
 
+use gpu_kernels::kcache_attention::ADDRESSES;
+
 use super::activation::Form;
 use super::decode::outside;
 use super::kernels::{Append, Rotation};
@@ -12,6 +14,11 @@ use crate::{Error, Result};
 
 /// Rows that are worth a stage; fewer are written to the host by the kernel.
 const STAGED: usize = 16;
+
+/// A layer's part of [`CudaKvCache::memory`].
+fn memory_of(layer: usize) -> Range<usize> {
+    layer * ADDRESSES as usize..(layer + 1) * ADDRESSES as usize
+}
 
 impl Cuda {
     /// Appends rows `rows` of `k`, which was rotated, and of `v` to `layer`.
@@ -85,6 +92,11 @@ impl Cuda {
             k_table,
             v_table,
             table_stride: 0,
+            near: cache.near_of(
+                layer,
+                cache.memory.slice(memory_of(layer))?,
+                (first + count).saturating_sub(cache.policy.window),
+            ),
         };
         // SAFETY: the positions follow each other and were checked against the
         // angles when K was rotated; `reserve` made their blocks.
@@ -143,6 +155,7 @@ impl Cuda {
             k_table: sequences.k_table,
             v_table: sequences.v_table,
             table_stride: step.shape.table_stride,
+            near: cache.near_of(layer, step.inputs.places(layer, 0)?.memory, 0),
         };
         // SAFETY: the positions are those after the sequences' last, for which
         // the step has made blocks.

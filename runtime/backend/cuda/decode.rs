@@ -8,10 +8,12 @@ use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
 use super::activation::reserve;
-use super::kernels::{Rest, Selection, Shape, Summed, Workspace};
+use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Summed, Workspace, workspace_sizes};
+use super::near_values::slots;
 use super::step::StepState;
 use super::{Cuda, CudaKvCache};
-use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut};
+use crate::cache::BLOCK;
+use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
 use crate::{Error, Result, cache};
 
 /// Rows of V that a step lists where it uses all of them: the kernel that merges
@@ -34,6 +36,8 @@ pub(super) struct Buffers {
     counts: DeviceBuffer<u32>,
     sums: DeviceBuffer<f32>,
     kept: DeviceBuffer<f32>,
+    maxima: DeviceBuffer<f32>,
+    arrivals: DeviceBuffer<u32>,
 }
 
 impl Buffers {
@@ -50,11 +54,18 @@ impl Buffers {
             counts: numbers()?,
             sums: floats()?,
             kept: floats()?,
+            maxima: floats()?,
+            arrivals: numbers()?,
         })
     }
 
     /// Makes room for a step whose far layers list `selection`, or all rows.
-    pub fn reserve(&mut self, shape: Shape, selection: Option<Selection>) -> Result<()> {
+    pub fn reserve(
+        &mut self,
+        shape: Shape,
+        selection: Option<Selection>,
+        stream: &Stream,
+    ) -> Result<()> {
         let context = &self.context;
         let (queries, pairs) = (shape.queries(), shape.pairs());
         // Layers near the keys use all rows, whatever far ones list.
@@ -70,8 +81,29 @@ impl Buffers {
             reserve(buffer, context, "attention", len)?;
         }
         let room = selection.unwrap_or(NEWEST).room();
-        reserve(&mut self.rows, context, "attention", pairs * room)?;
-        reserve(&mut self.counts, context, "attention", pairs)
+        let [scores, maxima, partials, rows, arrivals] =
+            workspace_sizes(shape, selection.map_or(0, |s| s.top));
+        let rows = rows.max(pairs * room);
+        reserve(&mut self.scores, context, "attention", scores)?;
+        reserve(&mut self.maxima, context, "attention", maxima)?;
+        reserve(&mut self.partials, context, "attention", partials)?;
+        reserve(&mut self.rows, context, "attention", rows)?;
+        reserve(&mut self.counts, context, "attention", pairs)?;
+        if self.arrivals.len() < arrivals {
+            reserve(&mut self.arrivals, context, "attention", arrivals)?;
+            self.arrivals.as_mut_slice().fill_bytes(0, stream)?;
+        }
+        Ok(())
+    }
+
+    fn fused(&mut self) -> FusedWorkspace<'_> {
+        FusedWorkspace {
+            scores: self.scores.as_mut_slice(),
+            maxima: self.maxima.as_mut_slice(),
+            partials: self.partials.as_mut_slice(),
+            rows: self.rows.as_mut_slice(),
+            arrivals: self.arrivals.as_mut_slice(),
+        }
     }
 
     fn workspace(&mut self) -> Workspace<'_> {
@@ -126,6 +158,16 @@ impl Cuda {
                 (all, Rest { weighting, totals })
             }
         };
+        if let (Some(selection), cache::Selection::TopN { .. }) = (chosen, policy.selection) {
+            let slots = slots(policy, shape.table_stride * BLOCK);
+            let places = inputs.places(layer, slots)?;
+            let work = buffers.fused();
+            let (rows, places) = ((selection, rest), (sequences, places));
+            // SAFETY: the tables lead to blocks for all lengths, none of which
+            // exceeds the capacity; the caches keep sinks and window near.
+            unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? };
+            return Ok(());
+        }
         let work = buffers.workspace();
         // SAFETY: the tables lead to blocks for all lengths, and none exceeds the
         // capacity; the kernels run in this order.
@@ -164,8 +206,7 @@ fn weighting(weighting: cache::Weighting) -> Weighting {
 
 impl CudaKvCache {
     /// Counts in the position that a step has appended, as number `index` of its
-    /// sequences, and what the step read. Sinks and window lie on the host with
-    /// the rest, so their bytes are fetched as well.
+    /// sequences, and what the step read.
     pub(super) fn advance(&mut self, index: usize, step: &StepState) {
         let row_bytes = (self.dim * size_of::<bf16>()) as u64;
         let pairs = index * self.kv_heads..(index + 1) * self.kv_heads;
@@ -187,10 +228,16 @@ impl CudaKvCache {
                 counters.bytes_near += length as u64 * row_bytes;
                 if far {
                     counters.note_set(size);
-                    counters.rows_needed += size.saturating_sub(always) as u64;
-                    counters.rows_fetched += size.saturating_sub(always) as u64;
-                    counters.bytes_fetched += size as u64 * row_bytes;
+                    let needed = size.saturating_sub(always) as u64;
+                    counters.rows_needed += needed;
                     counters.bytes_pushed += row_bytes;
+                    if chosen.is_some() && self.near.is_some() {
+                        // The device counts which rows were hot.
+                        counters.bytes_near += always as u64 * row_bytes;
+                    } else {
+                        counters.rows_fetched += needed;
+                        counters.bytes_fetched += size as u64 * row_bytes;
+                    }
                 } else {
                     counters.bytes_near += size as u64 * row_bytes;
                 }

@@ -1,9 +1,12 @@
 //! What a step's kernels read that the host knows: tokens, positions, and where
 //! each sequence keeps its K, V and sums.
 
+use gpu_kernels::kcache_attention::ADDRESSES;
+
 use super::CudaKvCache;
 use super::activation::reserve;
-use super::kernels::{Sequences, Shape};
+use super::kernels::{Places, Sequences, Shape};
+use super::near_values::NearValues;
 use crate::Result;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, Stream};
 
@@ -13,7 +16,8 @@ pub(super) struct Inputs {
     shape: Option<Shape>,
     /// Tokens, positions, sequence numbers, lengths, starts of rows, lengths by pair.
     words: DeviceBuffer<u32>,
-    /// K, then V: `[layers, sequences, table_stride]` each; totals `[layers, sequences]`.
+    /// K, then V: `[layers, sequences, table_stride]` each; totals `[layers, sequences]`;
+    /// near rows `[layers, sequences, ADDRESSES]`; counters `[sequences]`.
     addresses: DeviceBuffer<u64>,
     /// What the addresses were made from: each cache, and its blocks.
     made_from: Vec<(u64, usize)>,
@@ -76,12 +80,13 @@ impl Inputs {
     ) -> Result<()> {
         self.layers = caches.first().map_or(0, |cache| cache.lengths.len());
         let table = shape.sequences * shape.table_stride;
-        let mut addresses = vec![0u64; self.layers * (2 * table + shape.sequences)];
-        let (tables, totals) = addresses.split_at_mut(2 * self.layers * table);
-        let (keys, values) = tables.split_at_mut(self.layers * table);
+        let mut keys = vec![0u64; self.layers * table];
+        let mut values = keys.clone();
+        let (mut totals, mut near) = (Vec::new(), Vec::new());
         for layer in 0..self.layers {
             for (i, cache) in caches.iter().enumerate() {
-                totals[layer * shape.sequences + i] = cache.total_address(layer);
+                totals.push(cache.total_address(layer));
+                near.extend(cache.near_addresses(layer));
                 let row = (layer * shape.sequences + i) * shape.table_stride;
                 for block in 0..cache.blocks() {
                     keys[row + block] = cache.key_address(layer, block);
@@ -89,6 +94,11 @@ impl Inputs {
                 }
             }
         }
+        let traffic = caches
+            .iter()
+            .map(|cache| cache.near.as_ref().map_or(0, NearValues::traffic_address));
+        let traffic = traffic.collect();
+        let addresses = [keys, values, totals, near, traffic].concat();
         let len = addresses.len();
         reserve(&mut self.addresses, &self.context, "block tables", len)?;
         let mut target = self.addresses.slice_mut(0..len)?;
@@ -141,6 +151,21 @@ impl Inputs {
         let table = self.shape.map_or(0, |shape| count * shape.table_stride);
         let first = 2 * self.layers * table + layer * count;
         Ok(self.addresses.slice(first..first + count)?)
+    }
+
+    /// Where a layer's rows near the keys are, `slots` hot ones of each KV head.
+    pub fn places(&self, layer: usize, slots: usize) -> Result<Places<'_>> {
+        let count = self.sequences();
+        let table = self.shape.map_or(0, |shape| count * shape.table_stride);
+        let near = self.layers * (2 * table + count);
+        let width = count * ADDRESSES as usize;
+        let first = near + layer * width;
+        let traffic = near + self.layers * width;
+        Ok(Places {
+            memory: self.addresses.slice(first..first + width)?,
+            traffic: self.addresses.slice(traffic..traffic + count)?,
+            slots,
+        })
     }
 
     fn sequences(&self) -> usize {

@@ -3,10 +3,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gpu_kernels::kcache_attention::ADDRESSES;
 use half::bf16;
 use kcache_models::config::ModelConfig;
 
 use super::far_values::FarValues;
+use super::kernels::Near;
+use super::near_values::NearValues;
 use super::stage::Rows;
 use crate::Result;
 use crate::backend::SequenceCache;
@@ -35,6 +38,14 @@ pub struct CudaKvCache {
     keys: Vec<DeviceBuffer<bf16>>,
     near_values: Vec<DeviceBuffer<bf16>>,
     pub(super) far_values: FarValues,
+    /// Rows of far layers that stay near, if the policy selects rows.
+    pub(super) near: Option<NearValues>,
+    /// Of each layer [`ADDRESSES`] addresses of those rows.
+    pub(super) memory: DeviceBuffer<u64>,
+    /// Blocks that it can grow to.
+    pub(super) max_blocks: usize,
+    /// For reading the counters, which steps have left.
+    reader: Stream,
     /// The layer whose V is on a stage, and the rows there.
     pub(super) staged: Option<(usize, Rows)>,
     /// Whether rows of V may still be on their way to the host.
@@ -55,9 +66,15 @@ pub struct CudaKvCache {
 }
 
 impl CudaKvCache {
-    /// An empty cache; host addresses for the model's longest context are reserved.
-    pub(super) fn new(config: &ModelConfig, policy: &KvPolicy, stream: &Stream) -> Result<Self> {
+    /// An empty cache of at most `n_ctx` positions, for which host addresses are reserved.
+    pub(super) fn new(
+        config: &ModelConfig,
+        policy: &KvPolicy,
+        n_ctx: usize,
+        stream: &Stream,
+    ) -> Result<Self> {
         let context = stream.context();
+        let max_blocks = n_ctx.div_ceil(BLOCK);
         let near_layers = (0..config.n_layers)
             .filter(|&layer| policy.is_dense(layer))
             .count();
@@ -81,12 +98,18 @@ impl CudaKvCache {
             near_layers,
             keys: Vec::new(),
             near_values: Vec::new(),
-            far_values: FarValues::reserve(
-                context,
-                far_layers,
-                config.max_position,
-                config.kv_dim(),
-            )?,
+            far_values: FarValues::reserve(context, far_layers, n_ctx, config.kv_dim())?,
+            near: match policy.selection {
+                Selection::TopN { .. } if far_layers > 0 => {
+                    let positions = max_blocks * BLOCK;
+                    let near = NearValues::new(config, policy, far_layers, positions, stream)?;
+                    Some(near)
+                }
+                _ => None,
+            },
+            memory: DeviceBuffer::new(context, "near V rows", 0)?,
+            max_blocks,
+            reader: Stream::new(context)?,
             staged: None,
             pushing: false,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -102,6 +125,10 @@ impl CudaKvCache {
             .map(|layer| cache.total_address(layer))
             .collect();
         cache.total_addresses = DeviceBuffer::from_host(stream, "sum of V", &addresses)?;
+        let memory: Vec<u64> = (0..config.n_layers)
+            .flat_map(|layer| cache.near_addresses(layer))
+            .collect();
+        cache.memory = DeviceBuffer::from_host(stream, "near V rows", &memory)?;
         Ok(cache)
     }
 
@@ -168,6 +195,33 @@ impl CudaKvCache {
     /// Elements of a block.
     pub(super) fn block_size(&self) -> usize {
         self.kv_dim() * BLOCK
+    }
+
+    /// Addresses of a layer's rows near the keys and of their index, or zeros.
+    pub(super) fn near_addresses(&self, layer: usize) -> [u64; ADDRESSES as usize] {
+        match &self.near {
+            Some(near) if self.is_far(layer) => near.addresses(layer - self.near_layers),
+            _ => [0; ADDRESSES as usize],
+        }
+    }
+
+    /// Where appending rows of V puts those near the keys, in a layer that has
+    /// such rows; the window begins at `from`.
+    pub(super) fn near_of<'a>(
+        &self,
+        layer: usize,
+        memory: DeviceSlice<'a, u64>,
+        from: usize,
+    ) -> Option<Near<'a>> {
+        let (sinks, window) = (self.policy.sinks, self.policy.window);
+        let near = Near {
+            memory,
+            // Without a window no position is in it.
+            from: if window == 0 { u32::MAX as usize } else { from },
+            sinks,
+            window,
+        };
+        Some(near).filter(|_| self.near.is_some() && self.is_far(layer))
     }
 
     /// Blocks of every layer.
@@ -250,17 +304,34 @@ impl SequenceCache for CudaKvCache {
             *stale |= len < *length;
             *length = len.min(*length);
         }
+        if let Some(near) = &mut self.near {
+            near.stale |= self.stale.contains(&true);
+        }
     }
 
     fn counters(&self) -> KvCounters {
-        self.counters.clone()
+        let mut counters = self.counters.clone();
+        let row_bytes = (self.dim * size_of::<bf16>()) as u64;
+        // What a lost device counted is lost with it.
+        let traffic = self.near.as_ref().map(|near| near.traffic(&self.reader));
+        if let Some(Ok([hits, misses])) = traffic {
+            counters.rows_hit += hits;
+            counters.rows_fetched += misses;
+            counters.bytes_near += hits * row_bytes;
+            counters.bytes_fetched += misses * row_bytes;
+        }
+        counters
     }
 
     fn bytes(&self) -> [usize; 3] {
         let bytes = |buffers: &[DeviceBuffer<bf16>]| -> usize {
             buffers.iter().map(|b| b.len() * size_of::<bf16>()).sum()
         };
-        let values = bytes(&self.near_values) + self.far_values.bytes();
-        [bytes(&self.keys), values, 0]
+        let near = self.near.as_ref();
+        let values = bytes(&self.near_values)
+            + self.far_values.bytes()
+            + near.map_or(0, NearValues::near_bytes);
+        let hot = near.map_or(0, NearValues::hot_bytes);
+        [bytes(&self.keys), values, hot]
     }
 }

@@ -13,6 +13,7 @@ mod inputs;
 mod kernels;
 mod kv_cache;
 mod load;
+mod near_values;
 mod rope;
 mod stage;
 mod step;
@@ -165,8 +166,13 @@ impl Backend for Cuda {
         Ok(())
     }
 
-    fn kv_cache(&self, config: &ModelConfig, policy: &KvPolicy) -> Result<CudaKvCache> {
-        CudaKvCache::new(config, policy, &self.stream)
+    fn kv_cache(
+        &self,
+        config: &ModelConfig,
+        policy: &KvPolicy,
+        n_ctx: usize,
+    ) -> Result<CudaKvCache> {
+        CudaKvCache::new(config, policy, n_ctx, &self.stream)
     }
 
     fn embed(&self, table: &Matrix, ids: &[u32], out: &mut Activation) -> Result<()> {

@@ -85,7 +85,7 @@ impl Cuda {
             },
         };
         let state = memo.state.insert(state);
-        state.buffers.reserve(shape, selection)?;
+        state.buffers.reserve(shape, selection, stream)?;
         state.inputs.write(caches, tokens, shape, stream)?;
         let key = Key {
             caches: caches.iter().map(|cache| cache.number).collect(),
@@ -96,7 +96,12 @@ impl Cuda {
         };
         if let Err(error) = self.run_or_replay(memo, key, caches, work) {
             // Rows may have been counted in that are now forgotten.
-            caches.iter_mut().for_each(|cache| cache.stale.fill(true));
+            for cache in caches.iter_mut() {
+                cache.stale.fill(true);
+                if let Some(near) = &mut cache.near {
+                    near.stale = true;
+                }
+            }
             return Err(error);
         }
         if let Some(state) = &memo.state {
@@ -174,7 +179,31 @@ impl Cuda {
             stages.settle(&self.stream)?;
             cache.pushing = false;
         }
-        cache.refresh_totals(&self.stream)
+        cache.refresh_totals(&self.stream)?;
+        self.refresh_near(cache)
+    }
+
+    /// Brings back the rows of V that are near, after others were forgotten.
+    fn refresh_near(&self, cache: &mut CudaKvCache) -> Result<()> {
+        let stale = cache.near.as_mut().filter(|near| near.stale);
+        let Some(near) = stale else {
+            return Ok(());
+        };
+        near.empty(&self.stream)?;
+        near.stale = false;
+        let (length, policy) = (cache.len(), &cache.policy);
+        for layer in cache.near_layers..cache.lengths.len() {
+            let [near, ..] = cache.near_addresses(layer);
+            let (_, table) = cache.tables(layer)?;
+            let sizes = [length, policy.sinks, policy.window];
+            let rows = &self.kernels.rows;
+            // SAFETY: the cache's own rows and blocks.
+            unsafe {
+                let shape = [cache.kv_heads, cache.dim];
+                rows.near(near, table, sizes, shape, &self.stream)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,14 +223,22 @@ fn shape(caches: &[&mut CudaKvCache]) -> Result<Option<(Shape, KvPolicy)>> {
         .map(|cache| cache.len() + 1)
         .max()
         .unwrap_or(1);
-    let capacity = capacity(longest);
+    if caches
+        .iter()
+        .any(|cache| cache.max_blocks != first.max_blocks)
+    {
+        return Err(Error::InvalidArgument(
+            "sequences of contexts of different sizes in one decode step".into(),
+        ));
+    }
+    let capacity = capacity(longest).min(first.max_blocks * BLOCK);
     let shape = Shape {
         sequences: caches.len(),
         q_heads: first.q_heads,
         kv_heads: first.kv_heads,
         dim: first.dim,
         capacity,
-        table_stride: capacity.div_ceil(BLOCK),
+        table_stride: first.max_blocks,
     };
     Ok(Some((shape, first.policy.clone())))
 }

@@ -3,8 +3,9 @@
 use cuda_std::Kernel;
 use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::{
-    decode_scores as scores, elementwise, embedding, gemm, gemv, prefill_attention as prefill,
-    rmsnorm, rope, select_rows, swiglu, trim_rows, v_combine, v_sum, v_total,
+    decode_scores as scores, elementwise, embedding, gemm, gemv, kcache_attention, near_rows,
+    prefill_attention as prefill, rmsnorm, rope, select_rows, swiglu, trim_rows, v_combine, v_sum,
+    v_total,
 };
 
 use super::memory::contents;
@@ -16,7 +17,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 23] = [
+const KERNELS: [&Kernel; 26] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -40,6 +41,9 @@ const KERNELS: [&Kernel; 23] = [
     &v_sum::V_SUM_96_BF16,
     &v_combine::V_COMBINE_BF16,
     &v_total::V_TOTAL,
+    &near_rows::NEAR_ROWS_BF16,
+    &kcache_attention::KCACHE_ATTENTION_64_BF16,
+    &kcache_attention::KCACHE_ATTENTION_96_BF16,
 ];
 
 fn find(name: &str) -> Option<&'static Kernel> {

@@ -11,9 +11,11 @@ use cuda_std::Kernel;
 use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
-pub(super) use decode::{Rest, Selection, Sequences, Shape, Summed, Workspace};
+pub(super) use decode::{
+    FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Summed, Workspace, workspace_sizes,
+};
 pub(super) use product::Product;
-pub(super) use rope::{Append, Rotation};
+pub(super) use rope::{Append, Near, Rotation};
 
 /// What `build.rs` compiled, the most portable first.
 const IMAGES: [&str; 2] = [

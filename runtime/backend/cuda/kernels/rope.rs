@@ -1,5 +1,6 @@
 //! Rotary embedding, and the rows of a cache.
 
+use gpu_kernels::kcache_attention::ADDRESSES;
 use gpu_kernels::rope;
 use half::bf16;
 use kcache_models::config::RopeStyle;
@@ -39,6 +40,19 @@ pub struct Append<'a> {
     pub v_table: DeviceSlice<'a, u64>,
     /// Blocks from the tables of one sequence to those of the next.
     pub table_stride: usize,
+    /// Where rows of V go as well.
+    pub near: Option<Near<'a>>,
+}
+
+/// Rows of V near the keys: sinks and window.
+#[derive(Clone, Copy)]
+pub struct Near<'a> {
+    /// Of each sequence [`ADDRESSES`] addresses, the first that of the rows.
+    pub memory: DeviceSlice<'a, u64>,
+    /// The first position of the window.
+    pub from: usize,
+    pub sinks: usize,
+    pub window: usize,
 }
 
 impl Kernels {
@@ -73,9 +87,10 @@ impl Kernels {
         let [heads, dim, width] = rotation.sizes(kernel)?;
         let launch = rotation.launch(kernel, rotation.heads)?;
         let launch = launch.buffer_mut(out).buffer(x).address(0).address(0);
-        let launch = rotation.places(launch).address(0).address(0);
+        let launch = rotation.places(launch).address(0).address(0).address(0);
         let launch = launch.value(&heads).value(&0u32).value(&dim).value(&dim);
         let launch = launch.value(&width).value(&0u32).value(&0u32);
+        let launch = launch.value(&0u32).value(&0u32).value(&0u32).value(&0u32);
         // SAFETY: both buffers were checked, there are no heads of K and V, and
         // the caller vouches for the rest.
         unsafe { launch.run(stream) }
@@ -103,9 +118,22 @@ impl Kernels {
         let launch = launch.address(0).address(0).buffer(rows.k).buffer(rows.v);
         let launch = rotation.places(launch);
         let launch = launch.buffer(rows.k_table).buffer(rows.v_table);
+        let launch = match rows.near {
+            Some(near) => launch.buffer(near.memory),
+            None => launch.address(0),
+        };
+        let near = rows
+            .near
+            .map_or([0; 3], |near| [near.from, near.sinks, near.window]);
+        let [from, sinks, window] = sizes(kernel, near)?;
         let launch = launch.value(&0u32).value(&heads).value(&dim).value(&dim);
         let [stride] = sizes(kernel, [rows.table_stride])?;
         let launch = launch.value(&0u32).value(&width).value(&stride);
+        let launch = launch
+            .value(&ADDRESSES)
+            .value(&from)
+            .value(&sinks)
+            .value(&window);
         // SAFETY: both buffers were checked, there are no heads of Q, and the
         // caller vouches for the rest.
         unsafe { launch.run(stream) }

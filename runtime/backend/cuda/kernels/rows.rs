@@ -1,6 +1,6 @@
 //! Kernels that treat each row by itself.
 
-use gpu_kernels::{elementwise, embedding, rmsnorm, swiglu};
+use gpu_kernels::{elementwise, embedding, near_rows, rmsnorm, swiglu};
 use half::bf16;
 
 use super::{check_lengths, function, refused, sizes};
@@ -13,6 +13,7 @@ pub struct Kernels {
     swiglu: Function,
     add: Function,
     narrow: Function,
+    near: Function,
 }
 
 impl Kernels {
@@ -23,6 +24,7 @@ impl Kernels {
             swiglu: function(module, &swiglu::SWIGLU_BF16)?,
             add: function(module, &elementwise::ADD)?,
             narrow: function(module, &elementwise::NARROW_BF16)?,
+            near: function(module, &near_rows::NEAR_ROWS_BF16)?,
         })
     }
 
@@ -136,6 +138,34 @@ impl Kernels {
             .buffer(x)
             .value(&count);
         // SAFETY: both have `count` elements.
+        unsafe { launch.run(stream) }
+    }
+
+    /// Brings the first `sinks` rows of V and the last `window` of a sequence of
+    /// `length` positions to `near`, the address of `[kv_heads, sinks + window, dim]`.
+    ///
+    /// # Safety
+    /// `near` is as said, and `table` has the addresses of blocks for all positions.
+    pub unsafe fn near(
+        &self,
+        near: u64,
+        table: DeviceSlice<'_, u64>,
+        [length, sinks, window]: [usize; 3],
+        [kv_heads, dim]: [usize; 2],
+        stream: &Stream,
+    ) -> Result<()> {
+        let kernel = &self.near;
+        let [length, sinks, window, kv_heads, dim] =
+            sizes(kernel, [length, sinks, window, kv_heads, dim])?;
+        let grid = [kv_heads, sinks + window, 1];
+        let launch = Launch::new(kernel, grid, [near_rows::THREADS, 1, 1])
+            .address(near)
+            .buffer(table)
+            .value(&length)
+            .value(&sinks)
+            .value(&window)
+            .value(&dim);
+        // SAFETY: the caller's promise.
         unsafe { launch.run(stream) }
     }
 }

@@ -219,6 +219,29 @@ fn counters_tell_what_was_read() {
     // One of two layers selects, for 2 KV heads: 2 sinks, 4 newest and 8 more.
     assert_eq!((counters.sets, counters.rows_needed), (2, 16));
     assert_eq!((counters.rows_hit, counters.rows_fetched), (0, 16));
-    assert_eq!(counters.bytes_fetched, 2 * 14 * 64 * 2);
+    assert_eq!(counters.bytes_fetched, 2 * 8 * 64 * 2);
     assert_eq!(counters.bytes_pushed, (PROMPT as u64 + 1) * 128 * 2);
+    decode(&mut context, &mut sequence, &[3]);
+    let counters = sequence.counters();
+    assert_eq!(counters.rows_needed, 32);
+    assert!(counters.rows_hit > 0, "{counters:?}");
+    assert_eq!(counters.rows_hit + counters.rows_fetched, 32);
+}
+
+/// A cache of one row, one that evicts at every step, and none.
+#[test]
+fn hot_rows_change_nothing() {
+    let pair = Pair::new(&GROUPED, 10);
+    let next = [3, 200, 17, 90];
+    let with = |hot_rows| {
+        let policy = KvPolicy {
+            hot_rows,
+            ..top_n(8, Weighting::MeanV)
+        };
+        run(&pair.gpu, &policy, &next).1
+    };
+    let expected = with(512);
+    for hot_rows in [0, 1, 9] {
+        assert_eq!(with(hot_rows), expected, "{hot_rows} hot rows");
+    }
 }

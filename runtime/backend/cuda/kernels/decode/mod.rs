@@ -1,6 +1,7 @@
 //! The steps of a batch's attention, each over all of its sequences: scores,
 //! selection, sum, combination.
 
+mod fused;
 mod scores;
 mod select;
 mod sum;
@@ -11,15 +12,17 @@ use gpu_kernels::v_sum::ROWS;
 use super::{ByHead, function};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Module, Result};
 
+pub use fused::{FusedWorkspace, Places, workspace_sizes};
 pub use select::Selection;
 pub use sum::{Rest, Summed};
 
 /// Parts of the sum over V, at most.
 const MAX_SPLITS: usize = 32;
 
-/// The kernels of `decode_scores.rs`, `select_rows.rs`, `trim_rows.rs`,
+/// The kernels of `kcache_attention`, `decode_scores.rs`, `select_rows.rs`, `trim_rows.rs`,
 /// `v_sum.rs`, `v_combine.rs` and `v_total.rs`.
 pub struct Kernels {
+    fused: ByHead,
     scores: ByHead,
     select: Function,
     trim: Function,
@@ -97,6 +100,7 @@ impl Shape {
 impl Kernels {
     pub fn load(module: &Module) -> Result<Self> {
         Ok(Self {
+            fused: fused::load(module)?,
             scores: scores::load(module)?,
             select: function(module, &gpu_kernels::select_rows::SELECT_ROWS)?,
             trim: function(module, &gpu_kernels::trim_rows::TRIM_ROWS)?,

@@ -1,0 +1,160 @@
+//! Attention of far layers that select the heaviest rows: one launch.
+
+use gpu_kernels::kcache_attention::{
+    self as fused, ADDRESSES, KCACHE_ATTENTION_64_BF16, KCACHE_ATTENTION_96_BF16,
+    KCACHE_ATTENTION_128_BF16, KCACHE_ATTENTION_256_BF16, RUN, THREADS,
+};
+use half::bf16;
+
+use super::super::{ByHead, check_lengths, sizes};
+use super::{Kernels, Rest, Selection, Sequences, Shape};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+
+/// Positions that one block scores.
+pub const SPLIT: usize = 512;
+
+/// What the blocks of a launch leave for each other.
+pub struct FusedWorkspace<'a> {
+    /// `[sequences, q_heads, capacity]`.
+    pub scores: DeviceSliceMut<'a, f32>,
+    /// `[sequences, q_heads, capacity / RUN]`.
+    pub maxima: DeviceSliceMut<'a, f32>,
+    /// `[sequences, q_heads, splits, 2]`.
+    pub partials: DeviceSliceMut<'a, f32>,
+    /// `[sequences, kv_heads, top, 2]`.
+    pub rows: DeviceSliceMut<'a, u32>,
+    /// `[sequences, kv_heads]`, zero before and after.
+    pub arrivals: DeviceSliceMut<'a, u32>,
+}
+
+/// Where the rows of V are.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// Addresses of near and hot rows with their index, `[sequences, ADDRESSES]`.
+    pub memory: DeviceSlice<'a, u64>,
+    /// Addresses of three counters of each sequence: rows used, hot, fetched.
+    pub traffic: DeviceSlice<'a, u64>,
+    /// Hot rows of a KV head.
+    pub slots: usize,
+}
+
+/// Elements of the workspace's buffers, in their order.
+pub fn workspace_sizes(shape: Shape, top: usize) -> [usize; 5] {
+    let (queries, pairs) = (shape.queries(), shape.pairs());
+    [
+        queries * shape.capacity,
+        queries * shape.capacity / RUN as usize,
+        queries * splits(shape) * 2,
+        pairs * top * 2,
+        pairs,
+    ]
+}
+
+fn splits(shape: Shape) -> usize {
+    shape.capacity.div_ceil(SPLIT)
+}
+
+pub fn load(module: &Module) -> Result<ByHead> {
+    let kernels = [
+        &KCACHE_ATTENTION_64_BF16,
+        &KCACHE_ATTENTION_96_BF16,
+        &KCACHE_ATTENTION_128_BF16,
+        &KCACHE_ATTENTION_256_BF16,
+    ];
+    ByHead::load(module, kernels)
+}
+
+impl Kernels {
+    /// Attention of `q` over the rows that `selection` takes: both `q` and `out`
+    /// `[sequences, q_heads, dim]`.
+    ///
+    /// # Safety
+    /// `sequences`, `places` and the totals of `rest` have the addresses of what
+    /// they say, for lengths of at most the shape's capacity, which is whole
+    /// blocks; rows of the window and sinks are near.
+    pub unsafe fn fused(
+        &self,
+        work: &FusedWorkspace<'_>,
+        shape: Shape,
+        (q, out): (DeviceSlice<'_, bf16>, &DeviceSliceMut<'_, bf16>),
+        (selection, rest): (Selection, Rest<'_>),
+        (sequences, places): (Sequences<'_>, Places<'_>),
+        stream: &Stream,
+    ) -> Result<()> {
+        let kernel = self.fused.of(shape.dim)?;
+        let needed = workspace_sizes(shape, selection.top);
+        let width = shape.queries() * shape.dim;
+        let tables = shape.sequences * shape.table_stride;
+        let memory = shape.sequences * ADDRESSES as usize;
+        let totals = rest.totals.unwrap_or(places.traffic);
+        check_lengths(
+            kernel,
+            &[
+                ("q", q.len(), width),
+                ("out", out.len(), width),
+                ("scores", work.scores.len(), needed[0]),
+                ("maxima", work.maxima.len(), needed[1]),
+                ("partials", work.partials.len(), needed[2]),
+                ("rows", work.rows.len(), needed[3]),
+                ("arrivals", work.arrivals.len(), needed[4]),
+                ("lengths", sequences.lengths.len(), shape.sequences),
+                ("k_table", sequences.k_table.len(), tables),
+                ("v_table", sequences.v_table.len(), tables),
+                ("memory", places.memory.len(), memory),
+                ("traffic", places.traffic.len(), shape.sequences),
+                ("totals", totals.len(), shape.sequences),
+            ],
+        )?;
+        let [dim, q_heads, kv_heads, sequence_count] = sizes(
+            kernel,
+            [shape.dim, shape.q_heads, shape.kv_heads, shape.sequences],
+        )?;
+        let [capacity, table_stride, split, splits] = sizes(
+            kernel,
+            [shape.capacity, shape.table_stride, SPLIT, splits(shape)],
+        )?;
+        let [sinks, top, window, slots] = sizes(
+            kernel,
+            [
+                selection.sinks,
+                selection.top,
+                selection.window,
+                places.slots,
+            ],
+        )?;
+        let candidates = fused::candidates(dim, top);
+        let (group_score, weighting) = (selection.group_score as u32, rest.weighting as u32);
+        let scale = (shape.dim as f32).sqrt().recip();
+        let grid = [splits, kv_heads, sequence_count];
+        let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
+            .shared_bytes(fused::shared_bytes(dim, candidates, slots))
+            .buffer_mut(out)
+            .buffer_mut(&work.scores)
+            .buffer_mut(&work.maxima)
+            .buffer_mut(&work.partials)
+            .buffer_mut(&work.rows)
+            .buffer_mut(&work.arrivals)
+            .buffer(places.traffic)
+            .buffer(q)
+            .buffer(sequences.k_table)
+            .buffer(sequences.v_table)
+            .buffer(places.memory)
+            .buffer(totals)
+            .buffer(sequences.lengths)
+            .value(&q_heads)
+            .value(&capacity)
+            .value(&top)
+            .value(&table_stride)
+            .value(&split)
+            .value(&sinks)
+            .value(&top)
+            .value(&window)
+            .value(&slots)
+            .value(&candidates)
+            .value(&group_score)
+            .value(&weighting)
+            .value(&scale);
+        // SAFETY: the buffers were checked; the caller vouches for the rest.
+        unsafe { launch.run(stream) }
+    }
+}
