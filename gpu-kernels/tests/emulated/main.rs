@@ -10,6 +10,7 @@ mod decode;
 mod decode_reference;
 mod decode_step;
 mod kcache;
+mod kcache_hot;
 mod kcache_reference;
 mod kcache_step;
 mod products;
