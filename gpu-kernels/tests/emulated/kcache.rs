@@ -9,35 +9,204 @@ use gpu_kernels::v_combine::Weighting;
 use crate::kcache_step::{Attention, Setup, Step};
 
 macro_rules! kernel {
-    ($name:ident, $NAME:ident) => {
-        (&fused::$NAME, fused::$name)
+    ($constant:ident, $element:ty, $name:ident, $NAME:ident) => {
+        pub const $constant: (&Kernel, Attention<$element>) = (&fused::$NAME, fused::$name);
     };
 }
-pub(crate) use kernel;
 
-const KERNEL_64: (&Kernel, Attention<bf16>) =
-    kernel!(kcache_attention_64_bf16, KCACHE_ATTENTION_64_BF16);
-const KERNEL_128: (&Kernel, Attention<bf16>) =
-    kernel!(kcache_attention_128_bf16, KCACHE_ATTENTION_128_BF16);
+kernel!(
+    BF16_64,
+    bf16,
+    kcache_attention_64_bf16,
+    KCACHE_ATTENTION_64_BF16
+);
+kernel!(
+    BF16_96,
+    bf16,
+    kcache_attention_96_bf16,
+    KCACHE_ATTENTION_96_BF16
+);
+kernel!(
+    BF16_128,
+    bf16,
+    kcache_attention_128_bf16,
+    KCACHE_ATTENTION_128_BF16
+);
+kernel!(
+    BF16_256,
+    bf16,
+    kcache_attention_256_bf16,
+    KCACHE_ATTENTION_256_BF16
+);
+kernel!(
+    F16_64,
+    f16,
+    kcache_attention_64_f16,
+    KCACHE_ATTENTION_64_F16
+);
+kernel!(
+    F16_96,
+    f16,
+    kcache_attention_96_f16,
+    KCACHE_ATTENTION_96_F16
+);
+kernel!(
+    F16_128,
+    f16,
+    kcache_attention_128_f16,
+    KCACHE_ATTENTION_128_F16
+);
+kernel!(
+    F16_256,
+    f16,
+    kcache_attention_256_f16,
+    KCACHE_ATTENTION_256_F16
+);
 
 /// Runs a step twice on the same counters and compares.
-fn check<T: Float16>(kernel: (&Kernel, Attention<T>), setup: Setup, seed: u64) -> Step<T> {
+fn check<T: Float16>(kernel: (&Kernel, Attention<T>), setup: Setup, seed: u64) {
     let mut step = Step::<T>::new(setup, seed);
     for launch in 0..2 {
         step.launch(kernel, seed + launch)
             .unwrap_or_else(|findings| panic!("{:?}: {findings}", step.setup));
         step.compare();
     }
-    step
 }
 
 #[test]
 fn lengths_around_blocks_and_splits() {
-    for (seed, length) in [1, 2, 7, 8, 63, 64, 65, 200, 256, 257, 1100]
-        .into_iter()
-        .enumerate()
-    {
-        check(KERNEL_64, Setup::new(64, length), 300 + seed as u64);
-        check(KERNEL_128, Setup::new(128, length), 320 + seed as u64);
+    let lengths = [1, 2, 7, 8, 63, 64, 65, 200, 256, 257, 1100];
+    for (seed, length) in (300..).zip(lengths) {
+        check(BF16_64, Setup::new(64, length), seed);
+        check(BF16_128, Setup::new(128, length), seed);
+    }
+}
+
+#[test]
+fn head_sizes_and_types() {
+    let setup = |dim| Setup {
+        q_heads: 4,
+        kv_heads: 2,
+        lengths: vec![150, 40],
+        split: 128,
+        ..Setup::new(dim, 0)
+    };
+    check(BF16_96, setup(96), 330);
+    check(BF16_256, setup(256), 331);
+    check(F16_64, setup(64), 332);
+    check(F16_96, setup(96), 333);
+    check(F16_128, setup(128), 334);
+    check(F16_256, setup(256), 335);
+}
+
+#[test]
+fn groups_agree_on_rows() {
+    for (seed, group) in (340..).zip([1, 2, 3, 4, 7, 8]) {
+        for group_score in [GroupScore::Sum, GroupScore::Max] {
+            let setup = Setup {
+                q_heads: 2 * group,
+                kv_heads: 2,
+                lengths: vec![700],
+                group_score,
+                ..Setup::new(64, 0)
+            };
+            check(BF16_64, setup, seed);
+        }
+    }
+}
+
+#[test]
+fn from_one_row_to_all() {
+    for (seed, top) in (360..).zip([0, 1, 2, 16, 60, 255, 289, 292, 293, 294, 1000]) {
+        for q_heads in [1, 2] {
+            let setup = Setup {
+                q_heads,
+                top,
+                ..Setup::new(64, 300)
+            };
+            check(BF16_64, setup, seed);
+        }
+    }
+}
+
+#[test]
+fn of_equal_rows_the_first_are_selected() {
+    for (seed, distinct) in (380..).zip([1, 2, 5, 40]) {
+        for (q_heads, candidates) in [(1, 512), (3, 512), (1, 30), (3, 30)] {
+            let setup = Setup {
+                q_heads,
+                distinct,
+                candidates,
+                ..Setup::new(64, 500)
+            };
+            check(BF16_64, setup, seed);
+        }
+    }
+}
+
+#[test]
+fn weightings_of_what_is_left_out() {
+    for weighting in [Weighting::Raw, Weighting::Renormalised, Weighting::MeanV] {
+        let setup = Setup {
+            q_heads: 4,
+            kv_heads: 2,
+            weighting,
+            ..Setup::new(64, 260)
+        };
+        check(BF16_64, setup, 390);
+    }
+}
+
+#[test]
+fn without_sinks_or_window() {
+    for (sinks, window) in [(0, 0), (4, 0), (0, 64), (64, 64), (300, 7), (7, 300)] {
+        let setup = Setup {
+            sinks,
+            window,
+            ..Setup::new(64, 280)
+        };
+        check(BF16_64, setup, 400);
+    }
+}
+
+/// Room for few candidates forces each way of selection: maxima of several blocks taken together,
+/// too many runs, too many candidates, no room at all.
+#[test]
+fn selection_with_little_room() {
+    for candidates in [0, 1, 8, 20, 21, 24, 32, 40, 64, 100] {
+        for (top, q_heads) in [(1, 1), (20, 1), (20, 2)] {
+            let setup = Setup {
+                top,
+                q_heads,
+                candidates,
+                ..Setup::new(64, 3000)
+            };
+            check(BF16_64, setup, 410);
+        }
+    }
+}
+
+#[test]
+fn splits_of_any_number_of_blocks() {
+    for split in [64, 192, 320, 1024] {
+        let setup = Setup {
+            split,
+            lengths: vec![1000, 330, 0, 64],
+            ..Setup::new(64, 0)
+        };
+        check(BF16_64, setup, 420);
+    }
+}
+
+#[test]
+fn batches_of_rows() {
+    // More rows than are prepared at once, and a ring of tiles that is not full.
+    for (top, window) in [(600, 5), (251, 3), (3, 3)] {
+        let setup = Setup {
+            top,
+            window,
+            ..Setup::new(128, 800)
+        };
+        check(BF16_128, setup, 430);
     }
 }

@@ -86,6 +86,7 @@ impl Setup {
 }
 
 /// What device memory holds of one sequence beside K.
+#[derive(Clone, Copy)]
 pub struct Memory<T> {
     pub near: Buffer<T>,
     pub hot: Buffer<T>,

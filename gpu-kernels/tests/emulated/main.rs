@@ -13,6 +13,7 @@ mod device;
 mod elementwise;
 mod findings;
 mod kcache;
+mod kcache_hot;
 mod kcache_reference;
 mod kcache_step;
 mod near_rows;

@@ -1,7 +1,7 @@
 //! Running one block: a fiber for each thread, and turns between them.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
@@ -21,6 +21,9 @@ type Fiber = Coroutine<(), (), (), DefaultStack>;
 thread_local! {
     /// The handle by which the running fiber gives up its turn.
     static YIELDER: Cell<*const Yielder<(), ()>> = const { Cell::new(ptr::null()) };
+
+    /// Stacks of fibers that have ended, for those to come.
+    static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Ends the turn of the running thread until it is released.
@@ -33,12 +36,12 @@ pub fn suspend() {
 }
 
 /// Runs every thread of the block that the machine is prepared for. `false` where it hangs.
-pub fn run(body: &Rc<dyn Fn()>, stacks: &mut Vec<DefaultStack>) -> std::io::Result<bool> {
+pub fn run(body: &Rc<dyn Fn()>) -> std::io::Result<bool> {
     let threads = with(|m| m.config.threads());
     let mut fibers = Vec::with_capacity(threads as usize);
     for _ in 0..threads {
-        let stack = stacks
-            .pop()
+        let stack = STACKS
+            .with_borrow_mut(Vec::pop)
             .map_or_else(|| DefaultStack::new(STACK_BYTES), Ok)?;
         let body = Rc::clone(body);
         fibers.push(Fiber::with_stack(stack, move |yielder, ()| {
@@ -48,12 +51,8 @@ pub fn run(body: &Rc<dyn Fn()>, stacks: &mut Vec<DefaultStack>) -> std::io::Resu
     }
     let finished = take_turns(&mut fibers);
     // A fiber that hangs or panicked may not give back its stack.
-    stacks.extend(
-        fibers
-            .into_iter()
-            .filter(Fiber::done)
-            .map(Fiber::into_stack),
-    );
+    let done = fibers.into_iter().filter(Fiber::done);
+    STACKS.with_borrow_mut(|stacks| stacks.extend(done.map(Fiber::into_stack)));
     Ok(finished)
 }
 

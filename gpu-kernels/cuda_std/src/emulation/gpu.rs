@@ -209,12 +209,11 @@ fn bytes_of<T: Element>(elements: &[T]) -> Vec<u8> {
 
 /// Runs the blocks in order, up to one that hangs.
 fn run_grid(grid: [u32; 3], body: Rc<dyn Fn()>) -> std::io::Result<()> {
-    let mut stacks = Vec::new();
     for z in 0..grid[2] {
         for y in 0..grid[1] {
             for x in 0..grid[0] {
                 with(|m| m.start_block([x, y, z]));
-                if !block::run(&body, &mut stacks)? {
+                if !block::run(&body)? {
                     return Ok(());
                 }
             }
