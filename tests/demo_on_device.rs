@@ -1,6 +1,7 @@
 //! The demo model on a GPU against the CPU, which agrees with its reference outputs.
 
-#![cfg(all(test, feature = "gpu-tests"))]
+#![cfg(test)]
+#![cfg(feature = "gpu-tests")]
 
 mod common;
 

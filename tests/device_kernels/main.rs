@@ -3,7 +3,8 @@
 //! `KCACHE_TEST_IMAGE=sm_80` tests that PTX image where the device would take another;
 //! `KCACHE_TEST_SIZES=small` leaves the larger sizes out.
 
-#![cfg(all(test, feature = "gpu-tests"))]
+#![cfg(test)]
+#![cfg(feature = "gpu-tests")]
 
 mod canary;
 mod device;
@@ -20,6 +21,8 @@ mod decode_step;
 mod elementwise;
 #[path = "../../gpu-kernels/tests/emulated/kcache.rs"]
 mod kcache;
+#[path = "../../gpu-kernels/tests/emulated/kcache_hot.rs"]
+mod kcache_hot;
 #[path = "../../gpu-kernels/tests/emulated/kcache_reference.rs"]
 mod kcache_reference;
 #[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]

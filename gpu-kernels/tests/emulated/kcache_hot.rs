@@ -1,12 +1,12 @@
 //! The hot rows of the fused decode attention against a model of them in plain Rust.
 
-use cuda_std::emulation::{Gpu, LaunchConfig};
 use cuda_std::{Float16, GlobalMut, bf16, dynamic_shared, kernel, shared_array, thread};
 use gpu_kernels::kcache_attention::THREADS;
 use gpu_kernels::kcache_attention::hot_rows::{
     self, FETCHED, HotRows, NO_POSITION, NO_SLOT, NOT_HOT,
 };
 
+use crate::device::{Gpu, LaunchConfig};
 use crate::kcache::BF16_64;
 use crate::kcache_step::{Setup, Step};
 use crate::support::Random;

@@ -218,8 +218,8 @@ impl<T: Float16> Step<T> {
             totals,
             memories,
         };
-        for sequence in 0..lengths.len() {
-            step.set_length(sequence, lengths[sequence]);
+        for (sequence, &length) in lengths.iter().enumerate() {
+            step.set_length(sequence, length);
         }
         step
     }

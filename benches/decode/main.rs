@@ -1,0 +1,139 @@
+//! A decode step over long contexts, of a geometry with synthetic weights.
+//!
+//! ```text
+//! decode --geometry llama2-7b --batch 8 --length 32768 --kv kcache --layers 6 --attention
+//! ```
+//!
+//! Queries of following steps resemble each other by `--rho`, so that the rows
+//! they select overlap as they do in a real model; with 0 they have nothing in
+//! common. `benches/peers/torch_decode.py` prints the same figures for PyTorch.
+#![allow(clippy::print_stdout)]
+
+mod geometry;
+mod step;
+mod synthetic;
+
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use kcache::Result;
+use kcache::backend::SequenceCache;
+use kcache::backend::cuda::Cuda;
+use kcache::cache::{KvCounters, KvPolicy, Selection};
+use kcache::driver::{DeviceChoice, Placement};
+
+use geometry::Geometry;
+use step::Bench;
+
+#[derive(Debug, Parser)]
+struct Args {
+    #[arg(long, value_enum, default_value = "llama2-7b")]
+    geometry: Geometry,
+    /// Sequences.
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// Positions of each at the last step.
+    #[arg(long, default_value_t = 8192)]
+    length: usize,
+    /// Fewer layers than the geometry has.
+    #[arg(long)]
+    layers: Option<usize>,
+    /// Which rows of V are read, and where they are.
+    #[arg(long, value_enum, default_value = "kcache")]
+    kv: Kv,
+    /// Rows that are selected.
+    #[arg(long, default_value_t = 128)]
+    top_n: usize,
+    /// Hot rows of each KV head.
+    #[arg(long, default_value_t = 512)]
+    hot_rows: usize,
+    /// How much a query is like the one before it.
+    #[arg(long, default_value_t = 0.97)]
+    rho: f32,
+    /// Steps before those that are timed, and of those.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Attention alone, without weights.
+    #[arg(long)]
+    attention: bool,
+    /// What cargo passes to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kv {
+    Full,
+    Kcache,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let Placement::Cuda(device) = DeviceChoice::Auto.place()? else {
+        println!("nothing to measure: no GPU");
+        return Ok(());
+    };
+    let policy = match args.kv {
+        Kv::Full => KvPolicy::full(),
+        Kv::Kcache => KvPolicy {
+            selection: Selection::TopN { n: args.top_n },
+            hot_rows: args.hot_rows,
+            // All layers alike, so that one tells of all.
+            dense_layers: 0,
+            ..KvPolicy::kcache()
+        },
+    };
+    let mut bench = Bench::new(Cuda::new(device)?, &args, &policy)?;
+    for _ in 0..args.steps {
+        bench.step()?;
+    }
+    let before = bench.counters();
+    let mut times = Vec::new();
+    for _ in 0..args.steps {
+        let start = Instant::now();
+        bench.step()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    report(
+        &args,
+        &bench,
+        times[times.len() / 2],
+        &before,
+        &bench.counters(),
+    );
+    Ok(())
+}
+
+/// One JSON object: times in microseconds, the rate at which K was read.
+fn report(args: &Args, bench: &Bench, seconds: f64, before: &KvCounters, after: &KvCounters) {
+    let layers = bench.config.n_layers;
+    let key_bytes = 2 * args.batch * args.length * bench.config.kv_dim() * layers;
+    let needed = (after.rows_needed - before.rows_needed).max(1);
+    let fetched = after.rows_fetched - before.rows_fetched;
+    let per_step = (after.bytes_fetched - before.bytes_fetched) as f64 / args.steps as f64;
+    let bytes: [usize; 3] = bench.caches.iter().fold([0; 3], |sum, cache| {
+        let bytes = cache.bytes();
+        [0, 1, 2].map(|i| sum[i] + bytes[i])
+    });
+    let mut line = serde_json::json!({
+        "engine": "kcache",
+        "kv": format!("{:?}", args.kv).to_lowercase(),
+        "geometry": args.geometry.name(),
+        "layers": layers,
+        "batch": args.batch,
+        "length": args.length,
+        "miss_rate": fetched as f64 / needed as f64,
+        "pcie_bytes_per_step": per_step,
+        "gib": bytes.map(|b| (b as f64 / (1u64 << 30) as f64 * 10.0).round() / 10.0),
+    });
+    let microseconds = (seconds * 1e7).round() / 10.0;
+    if args.attention {
+        line["attention_us"] = (microseconds / layers as f64).into();
+        line["k_tb_per_s"] = (key_bytes as f64 / seconds / 1e12).into();
+    } else {
+        line["step_us"] = microseconds.into();
+        line["tokens_per_second"] = (args.batch as f64 / seconds).into();
+    }
+    println!("{line}");
+}
