@@ -53,7 +53,9 @@ import json, sys
 for line in sys.stdin:
     message = json.loads(line)
     if message.get("executable"):
-        kind = "test" if message["profile"]["test"] else message["target"]["kind"][0]
+        kind = message["target"]["kind"][0]
+        if kind != "bench" and message["profile"]["test"]:
+            kind = "test"
         print(kind, message["target"]["name"], message["executable"])
 ' |
         while read -r kind name path; do

@@ -202,26 +202,24 @@ fn softmax_sums_to_one() {
 #[test]
 fn argmax_takes_the_first_largest() {
     let mut random = Random::new(7);
-    let width = 3001;
-    let mut logits = random.floats(4 * width);
-    for (index, value) in [(17, 2.0), (1700, 2.0), (5, f32::NAN)] {
-        logits[index] = value;
-    }
-    logits[width + width - 1] = 3.0;
-    logits[2 * width..3 * width].fill(f32::NAN);
-    logits[3 * width..].fill(f32::NEG_INFINITY);
-    let mut gpu = Gpu::new();
-    let out = gpu.allocate::<u32>("out", 4);
-    let (target, source) = (out.global_mut(), gpu.upload("logits", &logits).global());
-    gpu.launch(
-        &sampling::ARGMAX,
-        LaunchConfig::new([4, 1, 1], sampling::THREADS),
-        move || {
+    for width in cases(&[3001], &[128_256]) {
+        let mut logits = random.floats(4 * width);
+        for (index, value) in [(17, 2.0), (1700, 2.0), (5, f32::NAN)] {
+            logits[index] = value;
+        }
+        logits[width + width - 1] = 3.0;
+        logits[2 * width..3 * width].fill(f32::NAN);
+        logits[3 * width..].fill(f32::NEG_INFINITY);
+        let mut gpu = Gpu::new();
+        let out = gpu.allocate::<u32>("out", 4);
+        let (target, source) = (out.global_mut(), gpu.upload("logits", &logits).global());
+        let config = LaunchConfig::new([4, 1, 1], sampling::THREADS);
+        gpu.launch(&sampling::ARGMAX, config, move || {
             sampling::argmax(target, source, width as u32);
-        },
-    )
-    .unwrap();
-    assert_eq!(gpu.download(out), [17, width as u32 - 1, 0, 0]);
+        })
+        .unwrap();
+        assert_eq!(gpu.download(out), [17, width as u32 - 1, 0, 0]);
+    }
 }
 
 #[test]
