@@ -11,6 +11,7 @@ mod decode_reference;
 mod decode_step;
 mod kcache;
 mod kcache_hot;
+mod kcache_index;
 mod kcache_reference;
 mod kcache_step;
 mod products;
