@@ -24,6 +24,7 @@ mod reduce;
 mod softmax;
 mod tile;
 mod top_n;
+mod top_p;
 
 pub mod decode_scores;
 pub mod elementwise;

@@ -23,6 +23,8 @@ mod elementwise;
 mod kcache;
 #[path = "../../gpu-kernels/tests/emulated/kcache_hot.rs"]
 mod kcache_hot;
+#[path = "../../gpu-kernels/tests/emulated/kcache_model.rs"]
+mod kcache_model;
 #[path = "../../gpu-kernels/tests/emulated/kcache_reference.rs"]
 mod kcache_reference;
 #[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]

@@ -10,10 +10,11 @@ use cuda_std::{
     Element, Float16, Global, GlobalMut, Shared, U32x2, U32x4, async_copy, math, thread, warp,
 };
 
+use super::attend::Pair;
 use super::hot_rows::{FETCHED, NOT_HOT};
 use super::scores::Weights;
 use super::select::Range;
-use super::{Pair, THREADS, WARPS};
+use super::{THREADS, WARPS};
 use crate::KV_BLOCK;
 use crate::decode_scores::MAX_GROUP;
 use crate::tile::{LANE_WIDTH, Tile, stride};
@@ -43,10 +44,12 @@ pub struct Sources<T> {
     pub range: Range,
     /// How many they are.
     pub chosen: u32,
-    /// The first positions of the sequence and a ring of the last, `window` long.
-    pub near: Global<T>,
-    /// Rows of the ring.
+    /// Rows that the first positions have among the near rows, whether there are so many or not.
+    pub sinks: u32,
+    /// Near rows after these, a ring of the last positions.
     pub window: u32,
+    /// The near rows.
+    pub near: Global<T>,
     /// The hot rows.
     pub hot: GlobalMut<T>,
     /// Blocks of V.
@@ -72,8 +75,7 @@ impl<T: Float16> Sources<T> {
         }
         if index >= first + self.chosen {
             let position = end + index - first - self.chosen;
-            // The sinks keep their places before the ring even where there are fewer positions.
-            return (position, near(pair.sinks + position % self.window), nowhere);
+            return (position, near(self.sinks + position % self.window), nowhere);
         }
         let [position, slot] = self.rows.read((index - first) as usize).0;
         let hot = self.hot.offset((slot & !FETCHED) as usize * DIM as usize);

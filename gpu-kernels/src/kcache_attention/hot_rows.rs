@@ -35,19 +35,11 @@ pub struct HotRows {
     pub slots: u32,
 }
 
-/// Rows that were found, and rows that must be fetched.
-#[derive(Clone, Copy)]
-pub struct Found {
-    /// Rows that have a slot already.
-    pub hits: u32,
-    /// The others.
-    pub misses: u32,
-}
-
 impl HotRows {
     /// Looks up the positions of `count` rows, each once among them, and writes to each its slot.
     /// The first of those that have none get the slots used longest ago, marked [`FETCHED`]; a slot
-    /// whose row is among them is not taken, so that the last may remain [`NOT_HOT`].
+    /// whose row is among them is not taken, so that the last may remain [`NOT_HOT`]. Gives the
+    /// number of rows that had one.
     ///
     /// All threads of the block take part; `rows` and the index may be read after a barrier.
     /// `shared` has [`shared_bytes`], `counts` is that of [`count_before`].
@@ -58,14 +50,13 @@ impl HotRows {
         count: u32,
         shared: Shared<u16>,
         counts: Shared<u32>,
-    ) -> Found {
+    ) -> u32 {
         let (used, victims) = (shared, shared.offset(self.slots));
         let hits = self.look_up(rows, count, used, counts);
-        let misses = count - hits;
-        let taken = misses.min(self.slots - hits);
+        let taken = (count - hits).min(self.slots - hits);
         self.take_oldest(taken, used, victims, counts);
         self.assign(rows, count, (hits, taken), victims, counts);
-        Found { hits, misses }
+        hits
     }
 
     /// Writes the slots of the rows that have one, marks them used, and gives their number.
@@ -114,8 +105,7 @@ impl HotRows {
                 0
             };
             let unused = i < self.slots && used.read(u32::from(slot)) == 0;
-            // After it every slot of this round has been read, and what follows is written
-            // before none of a later one.
+            // After it every slot of this round has been read, and none of a later one is written.
             let (here, all) = count_before(unused, counts);
             let rank = before + here;
             if unused && rank < taken {

@@ -2,8 +2,9 @@
 
 use cuda_std::{Float16, Global, GlobalMut, Shared, warp};
 
+use super::WARPS;
+use super::attend::Pair;
 use super::gather::Sums;
-use super::{Pair, WARPS};
 use crate::decode_scores::MAX_GROUP;
 use crate::v_combine::Weighting;
 

@@ -6,8 +6,9 @@
 
 use cuda_std::{Float16, Global, U32x2, U32x4, math, warp};
 
+use super::WARPS;
+use super::attend::Pair;
 use super::scores::{RUN, Scores};
-use super::{Pair, WARPS};
 use crate::KV_BLOCK;
 use crate::decode_scores::{PART, score};
 use crate::softmax::Softmax;

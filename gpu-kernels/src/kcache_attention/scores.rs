@@ -61,6 +61,16 @@ impl Weights {
         self.probability(head, self.scores.of(head).read(position as usize))
     }
 
+    /// The probability that the group gives a position, summed over its heads.
+    #[inline(always)]
+    pub fn mass(&self, position: u32) -> f32 {
+        let mut mass = 0.0;
+        for head in 0..self.scores.group {
+            mass += self.of(head, position);
+        }
+        mass
+    }
+
     /// A key of the position: larger for one that the group values more, largest for NaN.
     #[inline(always)]
     pub fn key(&self, position: u32) -> u32 {

@@ -67,8 +67,8 @@ kernel!(
 fn check<T: Float16>(kernel: (&Kernel, Attention<T>), setup: Setup, seed: u64) {
     let mut step = Step::<T>::new(setup, seed);
     for launch in 0..2 {
-        step.launch(kernel, seed + launch)
-            .unwrap_or_else(|findings| panic!("{:?}: {findings}", step.setup));
+        let outcome = step.launch(kernel, seed + launch);
+        assert!(outcome.is_ok(), "{outcome:?}: {:?}", step.setup);
         step.compare();
     }
 }
@@ -208,5 +208,22 @@ fn batches_of_rows() {
             ..Setup::new(128, 800)
         };
         check(BF16_128, setup, 430);
+    }
+}
+
+#[test]
+fn fewest_rows_that_hold_a_probability() {
+    for (seed, p) in (440..).zip([0.001, 0.3, 0.6, 0.9, 0.99]) {
+        for (q_heads, top, distinct) in [(1, 40, usize::MAX), (3, 40, usize::MAX), (2, 200, 9)] {
+            let setup = Setup {
+                q_heads,
+                top,
+                p,
+                distinct,
+                slots: 16,
+                ..Setup::new(64, 400)
+            };
+            check(BF16_64, setup, seed);
+        }
     }
 }

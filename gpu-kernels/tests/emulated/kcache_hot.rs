@@ -1,55 +1,12 @@
 //! The hot rows of the fused decode attention against a model of them in plain Rust.
 
-use cuda_std::{Float16, GlobalMut, bf16, dynamic_shared, kernel, shared_array, thread};
-use gpu_kernels::kcache_attention::THREADS;
-use gpu_kernels::kcache_attention::hot_rows::{
-    self, FETCHED, HotRows, NO_POSITION, NO_SLOT, NOT_HOT,
-};
+use cuda_std::{Float16, bf16};
+use gpu_kernels::kcache_attention::hot_rows::{FETCHED, NO_POSITION, NO_SLOT};
 
-use crate::device::{Gpu, LaunchConfig};
 use crate::kcache::BF16_64;
+use crate::kcache_model::Model;
 use crate::kcache_step::{Setup, Step};
 use crate::support::Random;
-
-/// The hot rows of one pair: slots from the one used longest ago to the one used last.
-struct Model {
-    order: Vec<(u16, Option<usize>)>,
-}
-
-impl Model {
-    fn new(slots: usize) -> Self {
-        let order = (0..slots as u16).map(|slot| (slot, None)).collect();
-        Self { order }
-    }
-
-    fn slot(&self, position: usize) -> Option<u16> {
-        let found = self.order.iter().find(|(_, held)| *held == Some(position));
-        found.map(|&(slot, _)| slot)
-    }
-
-    /// The slots of the positions of a step, as the kernel writes them.
-    fn step(&mut self, needed: &[usize]) -> Vec<u32> {
-        let is_needed = |held: Option<usize>| held.is_some_and(|p| needed.contains(&p));
-        let (used, unused): (Vec<_>, Vec<_>) =
-            self.order.iter().partition(|(_, held)| is_needed(*held));
-        let mut free = unused.into_iter();
-        let mut latest = Vec::new();
-        let mut slots = Vec::new();
-        for &position in needed {
-            let hit = used.iter().find(|(_, held)| *held == Some(position));
-            let taken = if hit.is_some() { None } else { free.next() };
-            slots.push(match (hit, taken) {
-                (Some(&(slot, _)), _) => u32::from(slot),
-                (None, Some((slot, _))) => u32::from(slot) | FETCHED,
-                (None, None) => NOT_HOT,
-            });
-            let slot = hit.copied().or(taken).map(|(slot, _)| slot);
-            latest.extend(slot.map(|slot| (slot, Some(position))));
-        }
-        self.order = free.chain(latest).collect();
-        slots
-    }
-}
 
 /// A step, and models of the hot rows of its pairs.
 struct Hot {
@@ -102,9 +59,8 @@ impl Hot {
     /// Launches, compares the output, and compares slots, index and rows with the models.
     fn run(&mut self, seed: u64) {
         self.poison();
-        self.step
-            .launch(BF16_64, seed)
-            .unwrap_or_else(|findings| panic!("{:?}: {findings}", self.step.setup));
+        let outcome = self.step.launch(BF16_64, seed);
+        assert!(outcome.is_ok(), "{outcome:?}: {:?}", self.step.setup);
         self.step.compare();
         for (sequence, head) in self.pairs() {
             let pair = sequence * self.step.setup.kv_heads + head;
@@ -251,89 +207,4 @@ fn growing_sequences() {
     let [_, hits, fetched] = hot.traffic;
     assert_eq!(hits + fetched, 4 * 3 * STEPS as u64);
     assert!(hits > 300 && fetched > 300, "{hits} hits");
-}
-
-const COUNTS: u32 = 32;
-
-/// The update of the index alone.
-#[kernel(max_threads = THREADS)]
-fn update(
-    rows: GlobalMut<u32>,
-    hits: GlobalMut<u32>,
-    slot_of: GlobalMut<u16>,
-    position_of: GlobalMut<u32>,
-    order: GlobalMut<u16>,
-    slots: u32,
-    count: u32,
-) {
-    let counts = shared_array![u32; COUNTS];
-    let hot_rows = HotRows {
-        slot_of,
-        position_of,
-        order,
-        slots,
-    };
-    let found = hot_rows.update(rows.cast(), count, dynamic_shared(0), counts);
-    if thread::thread_idx_x() == 0 {
-        hits.write(0, found.hits);
-    }
-}
-
-/// Ten thousand steps of up to ten rows among 24 to 40 positions, with room for 13 at most.
-#[test]
-fn ten_thousand_steps() {
-    const POSITIONS: usize = 40;
-    const MOST: usize = 10;
-    let mut random = Random::new(550);
-    for slots in [1u16, 5, 13] {
-        let mut gpu = Gpu::new();
-        let slot_of = gpu.upload("slot_of", &[NO_SLOT; POSITIONS]);
-        let position_of = gpu.upload("position_of", &vec![NO_POSITION; usize::from(slots)]);
-        let order = gpu.upload("order", &(0..slots).collect::<Vec<_>>());
-        let (rows, hits) = (gpu.allocate("rows", 2 * MOST), gpu.allocate("hits", 1));
-        let mut model = Model::new(usize::from(slots));
-        for step in 0..3334u32 {
-            let positions = 24 + step * 16 / 3334;
-            let count = random.below(MOST as u32 + 1) as usize;
-            let mut needed: Vec<usize> = (0..count)
-                .map(|_| random.below(positions).min(random.below(positions)) as usize)
-                .collect();
-            needed.sort_unstable();
-            needed.dedup();
-            let list: Vec<u32> = needed.iter().flat_map(|&p| [p as u32, NOT_HOT]).collect();
-            gpu.write(rows, 0, &list);
-            let config = LaunchConfig::new([1, 1, 1], THREADS)
-                .dynamic_shared(hot_rows::shared_bytes(u32::from(slots)))
-                .seed(u64::from(step));
-            let (r, h) = (rows.global_mut(), hits.global_mut());
-            let (s, p, o) = (
-                slot_of.global_mut(),
-                position_of.global_mut(),
-                order.global_mut(),
-            );
-            let count = needed.len() as u32;
-            gpu.launch(&UPDATE, config, move || {
-                update(r, h, s, p, o, u32::from(slots), count)
-            })
-            .unwrap();
-            let expected = model.step(&needed);
-            let list: Vec<u32> = gpu.read(rows, 0, list.len());
-            assert!(
-                list.chunks(2)
-                    .map(|row| row[1])
-                    .eq(expected.iter().copied())
-            );
-            let hot = expected.iter().filter(|&slot| slot & FETCHED == 0).count();
-            assert_eq!(gpu.download(hits), [hot as u32]);
-            assert!(
-                model
-                    .order
-                    .iter()
-                    .map(|&(slot, _)| slot)
-                    .eq(gpu.download(order))
-            );
-        }
-        let held = gpu.download(slot_of);
-        assert!((0..POSITIONS).all(|p| model.slot(p).unwrap_or(NO_SLOT) == held[p]));
-    }
 }

@@ -73,9 +73,9 @@ impl<T: Float16> Step<T> {
     }
 }
 
-/// Checks that the rows selected are ascending, and the heaviest of those that compete: exactly for
-/// one head, of equal ones the first; for several to the rounding of their probabilities, and
-/// exactly where all scores are equal.
+/// Checks that the rows selected are ascending, as many as they should be, and the heaviest of those
+/// that compete: exactly for one head, of equal ones the first; for several to the rounding of
+/// their probabilities, and exactly where all scores are equal.
 fn check_selection(setup: &Setup, scores: &[Vec<f32>], selected: &[usize]) {
     let range = setup.middle(scores[0].len());
     assert!(
@@ -83,7 +83,7 @@ fn check_selection(setup: &Setup, scores: &[Vec<f32>], selected: &[usize]) {
         "{setup:?}"
     );
     assert!(selected.iter().all(|i| range.contains(i)), "{setup:?}");
-    assert_eq!(selected.len(), setup.top.min(range.len()), "{setup:?}");
+    check_count(setup, scores, selected);
     let probabilities: Vec<Vec<f64>> = scores.iter().map(|row| softmax(&wide_f32(row))).collect();
     let mass = |i: usize| {
         let group = probabilities.iter().map(|row| row[i]);
@@ -99,7 +99,7 @@ fn check_selection(setup: &Setup, scores: &[Vec<f32>], selected: &[usize]) {
             let (a, b) = (scores[0][i] + 0.0, scores[0][j] + 0.0);
             b.total_cmp(&a).then(i.cmp(&j))
         });
-        best.truncate(setup.top);
+        best.truncate(selected.len());
         best.sort_unstable();
         assert_eq!(selected, best, "{setup:?}");
         return;
@@ -115,4 +115,40 @@ fn check_selection(setup: &Setup, scores: &[Vec<f32>], selected: &[usize]) {
             assert!(!equal || i < j, "{i} before {j}, its equal: {setup:?}");
         }
     }
+}
+
+/// Checks that there are as many rows as there should be: those wanted, or the fewest of these that
+/// hold the probability with the rows that are always taken.
+fn check_count(setup: &Setup, scores: &[Vec<f32>], selected: &[usize]) {
+    let range = setup.middle(scores[0].len());
+    let wanted = setup.top.min(range.len());
+    let held = |position: usize, row: &[f64]| {
+        let taken = !range.contains(&position) || selected.binary_search(&position).is_ok();
+        if taken { row[position] } else { 0.0 }
+    };
+    let (mut mass, mut lightest) = (0.0, vec![0.0; scores[0].len()]);
+    for row in scores {
+        let probabilities = softmax(&wide_f32(row));
+        mass += (0..row.len()).map(|i| held(i, &probabilities)).sum::<f64>();
+        lightest
+            .iter_mut()
+            .zip(probabilities)
+            .for_each(|(sum, p)| *sum += p);
+    }
+    let lightest = selected
+        .iter()
+        .map(|&i| lightest[i])
+        .fold(f64::INFINITY, f64::min);
+    let needed = f64::from(setup.p) * scores.len() as f64;
+    if setup.p >= 1.0 {
+        assert_eq!(selected.len(), wanted, "{setup:?}");
+        return;
+    }
+    let enough = selected.len() == wanted || mass >= needed * (1.0 - 1e-5);
+    assert!(enough, "{} rows hold {mass}: {setup:?}", selected.len());
+    let one_less = mass - lightest;
+    assert!(
+        selected.is_empty() || one_less < needed * (1.0 + 1e-5),
+        "{one_less} is enough: {setup:?}"
+    );
 }

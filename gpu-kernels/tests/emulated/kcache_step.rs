@@ -2,7 +2,7 @@
 
 use cuda_std::{Float16, Global, GlobalMut, Kernel};
 use gpu_kernels::kcache_attention::hot_rows::{NO_POSITION, NO_SLOT};
-use gpu_kernels::kcache_attention::{self as fused, RUN};
+use gpu_kernels::kcache_attention::{self as fused, ADDRESSES, RUN};
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 
@@ -10,33 +10,12 @@ use crate::device::{Buffer, Gpu, LaunchConfig, LaunchError};
 use crate::support::{Cache, Random};
 
 /// The kernel as a function.
+#[rustfmt::skip]
 pub type Attention<T> = fn(
-    GlobalMut<T>,
-    GlobalMut<f32>,
-    GlobalMut<f32>,
-    GlobalMut<f32>,
-    GlobalMut<u32>,
-    GlobalMut<u32>,
-    Global<u64>,
-    Global<T>,
-    Global<u64>,
-    Global<u64>,
-    Global<u64>,
-    Global<u64>,
-    Global<u32>,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    f32,
+    GlobalMut<T>, Global<u64>, GlobalMut<u32>,
+    GlobalMut<f32>, GlobalMut<f32>, GlobalMut<f32>, GlobalMut<u32>, GlobalMut<u32>,
+    Global<T>, Global<u64>, Global<u64>, Global<u64>, Global<u64>, Global<u32>,
+    u32, u32, u32, u32, u32, u32, u32, u32, f32, u32, u32, u32, u32, f32,
 );
 
 /// Shapes and policy.
@@ -47,8 +26,9 @@ pub struct Setup {
     pub dim: usize,
     pub lengths: Vec<usize>,
     pub sinks: usize,
-    pub top: usize,
     pub window: usize,
+    pub top: usize,
+    pub p: f32,
     pub slots: usize,
     pub candidates: usize,
     pub split: usize,
@@ -67,8 +47,9 @@ impl Setup {
             dim,
             lengths: vec![length],
             sinks: 2,
-            top: 20,
             window: 5,
+            top: 20,
+            p: 1.0,
             slots: 0,
             candidates: 512,
             split: 256,
@@ -95,6 +76,15 @@ pub struct Memory<T> {
     pub order: Buffer<u16>,
 }
 
+impl<T: Float16> Memory<T> {
+    /// A row of the kernel's `memory`.
+    fn addresses(&self) -> [u64; ADDRESSES as usize] {
+        let (near, hot) = (self.near.address(), self.hot.address());
+        let (slot_of, order) = (self.slot_of.address(), self.order.address());
+        [near, hot, slot_of, self.position_of.address(), order]
+    }
+}
+
 pub struct Step<T> {
     pub gpu: Gpu,
     pub setup: Setup,
@@ -110,6 +100,7 @@ pub struct Step<T> {
     pub row_stride: usize,
     pub arrivals: Buffer<u32>,
     pub traffic: Buffer<u64>,
+    counts: Buffer<u32>,
     pub lengths: Buffer<u32>,
     q_buffer: Buffer<T>,
     maxima: Buffer<f32>,
@@ -168,24 +159,11 @@ impl<T: Float16> Step<T> {
                 position_of: gpu.upload("position_of", &vec![NO_POSITION; kv_heads * setup.slots]),
                 order: gpu.upload(
                     "order",
-                    &(0..kv_heads)
-                        .flat_map(|_| 0..setup.slots as u16)
-                        .collect::<Vec<_>>(),
+                    &(0..setup.slots as u16).collect::<Vec<_>>().repeat(kv_heads),
                 ),
             })
             .collect();
-        let addresses: Vec<u64> = memories
-            .iter()
-            .flat_map(|m| {
-                [
-                    m.near.address(),
-                    m.hot.address(),
-                    m.slot_of.address(),
-                    m.position_of.address(),
-                    m.order.address(),
-                ]
-            })
-            .collect();
+        let addresses: Vec<u64> = memories.iter().flat_map(Memory::addresses).collect();
         let lengths_u32: Vec<u32> = lengths.iter().map(|&l| l as u32).collect();
         let traffic = gpu.upload("traffic", &[0; 3]);
         let traffic_at = vec![traffic.address(); lengths.len()];
@@ -203,6 +181,7 @@ impl<T: Float16> Step<T> {
             arrivals: gpu.upload("arrivals", &vec![0; pairs]),
             traffic,
             traffic_at: gpu.upload("addresses of traffic", &traffic_at),
+            counts: gpu.allocate("counts", pairs),
             lengths: gpu.upload("lengths", &lengths_u32),
             q_buffer: gpu.upload("q", &q),
             maxima: gpu.allocate("maxima", queries * score_stride / RUN as usize),
@@ -273,39 +252,55 @@ impl<T: Float16> Step<T> {
         (kernel, attention): (&Kernel, Attention<T>),
         seed: u64,
     ) -> Result<(), LaunchError> {
-        let s = &self.setup;
-        let sizes = [
-            s.q_heads,
-            self.score_stride,
-            self.row_stride,
-            self.k.table_stride,
-            s.split,
-            s.sinks,
-            s.top,
-            s.window,
-            s.slots,
-            s.candidates,
-            s.group_score as usize,
-            s.weighting as usize,
-        ]
-        .map(|size| size as u32);
+        let s = self.setup.clone();
         let grid = [self.splits, s.kv_heads, s.lengths.len()].map(|blocks| blocks as u32);
-        let shared = fused::shared_bytes(s.dim as u32, s.candidates as u32, s.slots as u32);
+        let [dim, slots, candidates] = [s.dim, s.slots, s.candidates].map(|size| size as u32);
         let config = LaunchConfig::new(grid, fused::THREADS)
-            .dynamic_shared(shared)
+            .dynamic_shared(fused::shared_bytes(dim, candidates, slots))
             .seed(seed);
-        let (out, scores) = (self.out.global_mut(), self.scores.global_mut());
+        let (out, traffic) = (self.out.global_mut(), self.traffic_at.global());
+        let (counts, scores) = (self.counts.global_mut(), self.scores.global_mut());
         let (maxima, partials) = (self.maxima.global_mut(), self.partials.global_mut());
         let (rows, arrivals) = (self.rows.global_mut(), self.arrivals.global_mut());
-        let (traffic, q) = (self.traffic_at.global(), self.q_buffer.global());
+        let (q, lengths) = (self.q_buffer.global(), self.lengths.global());
         let (k_table, v_table) = (self.k.table.global(), self.v.table.global());
         let (memory, totals) = (self.memory.global(), self.totals_at.global());
-        let (lengths, scale) = (self.lengths.global(), self.scale());
+        let strides = [self.score_stride, self.row_stride, self.k.table_stride];
+        let scale = self.scale();
         self.gpu.launch(kernel, config, move || {
-            let [a, b, c, d, e, f, g, h, i, j, k, l] = sizes;
+            let [score_stride, row_stride, table_stride] = strides.map(|stride| stride as u32);
+            let [q_heads, split, sinks, window, top] =
+                [s.q_heads, s.split, s.sinks, s.window, s.top].map(|size| size as u32);
+            let (group_score, weighting) = (s.group_score as u32, s.weighting as u32);
             attention(
-                out, scores, maxima, partials, rows, arrivals, traffic, q, k_table, v_table,
-                memory, totals, lengths, a, b, c, d, e, f, g, h, i, j, k, l, scale,
+                out,
+                traffic,
+                counts,
+                scores,
+                maxima,
+                partials,
+                rows,
+                arrivals,
+                q,
+                k_table,
+                v_table,
+                memory,
+                totals,
+                lengths,
+                q_heads,
+                score_stride,
+                row_stride,
+                table_stride,
+                split,
+                sinks,
+                window,
+                top,
+                s.p,
+                group_score,
+                weighting,
+                slots,
+                candidates,
+                scale,
             );
         })
     }
@@ -313,7 +308,8 @@ impl<T: Float16> Step<T> {
     /// The rows that the last launch selected between sinks and window: position and slot.
     pub fn selected(&mut self, pair: usize) -> Vec<(usize, u32)> {
         let length = self.setup.lengths[pair / self.setup.kv_heads];
-        let chosen = self.setup.top.min(self.setup.middle(length).len());
+        let near = length - self.setup.middle(length).len();
+        let chosen = self.gpu.read(self.counts, pair, 1)[0] as usize - near;
         let rows = self
             .gpu
             .read(self.rows, pair * self.row_stride * 2, chosen * 2);

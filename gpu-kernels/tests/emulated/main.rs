@@ -14,6 +14,8 @@ mod elementwise;
 mod findings;
 mod kcache;
 mod kcache_hot;
+mod kcache_index;
+mod kcache_model;
 mod kcache_reference;
 mod kcache_step;
 mod near_rows;

@@ -3,12 +3,11 @@
 
 use std::sync::PoisonError;
 
-use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
 use super::activation::reserve;
-use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Summed, Workspace, workspace_sizes};
+use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Workspace, workspace_sizes};
 use super::near_values::slots;
 use super::step::StepState;
 use super::{Cuda, CudaKvCache};
@@ -16,20 +15,10 @@ use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
 use crate::{Error, Result, cache};
 
-/// Rows of V that a step lists where it uses all of them: the kernel that merges
-/// the softmax lists rows, too.
-const NEWEST: Selection = Selection {
-    sinks: 0,
-    window: 1,
-    top: 0,
-    group_score: GroupScore::Sum,
-};
-
 /// Buffers of [`Workspace`], as large as any step so far needed.
 pub(super) struct Buffers {
     context: Context,
     scores: DeviceBuffer<f32>,
-    mass: DeviceBuffer<f32>,
     partials: DeviceBuffer<f32>,
     stats: DeviceBuffer<f32>,
     rows: DeviceBuffer<u32>,
@@ -47,7 +36,6 @@ impl Buffers {
         Ok(Self {
             context: context.clone(),
             scores: floats()?,
-            mass: floats()?,
             partials: floats()?,
             stats: floats()?,
             rows: numbers()?,
@@ -68,11 +56,9 @@ impl Buffers {
     ) -> Result<()> {
         let context = &self.context;
         let (queries, pairs) = (shape.queries(), shape.pairs());
-        // Layers near the keys use all rows, whatever far ones list.
-        let parts = queries * shape.sum_splits(shape.capacity);
+        let parts = queries * shape.sum_splits();
         for (buffer, len) in [
             (&mut self.scores, queries * shape.capacity),
-            (&mut self.mass, pairs * shape.capacity),
             (&mut self.partials, queries * shape.score_splits() * 2),
             (&mut self.stats, queries * 2),
             (&mut self.sums, parts * shape.dim),
@@ -80,10 +66,9 @@ impl Buffers {
         ] {
             reserve(buffer, context, "attention", len)?;
         }
-        let room = selection.unwrap_or(NEWEST).room();
         let [scores, maxima, partials, rows, arrivals] =
             workspace_sizes(shape, selection.map_or(0, |s| s.top));
-        let rows = rows.max(pairs * room);
+        let rows = rows.max(pairs);
         reserve(&mut self.scores, context, "attention", scores)?;
         reserve(&mut self.maxima, context, "attention", maxima)?;
         reserve(&mut self.partials, context, "attention", partials)?;
@@ -103,13 +88,13 @@ impl Buffers {
             partials: self.partials.as_mut_slice(),
             rows: self.rows.as_mut_slice(),
             arrivals: self.arrivals.as_mut_slice(),
+            counts: self.counts.as_mut_slice(),
         }
     }
 
     fn workspace(&mut self) -> Workspace<'_> {
         Workspace {
             scores: self.scores.as_mut_slice(),
-            mass: self.mass.as_mut_slice(),
             partials: self.partials.as_mut_slice(),
             stats: self.stats.as_mut_slice(),
             rows: self.rows.as_mut_slice(),
@@ -143,45 +128,30 @@ impl Cuda {
             listed,
         } = step.as_mut().ok_or_else(outside)?;
         let (shape, stream, kernels) = (*shape, &self.stream, &self.kernels.decode);
-        let chosen = selection.filter(|_| is_far);
         let sequences = inputs.of_layer(layer)?;
-        let lengths = sequences.lengths;
-        let (rows, rest) = match chosen {
-            Some(selection) => {
-                let weighting = weighting(policy.weighting);
-                let totals = Some(inputs.totals(layer)?);
-                (Summed::Listed(selection), Rest { weighting, totals })
-            }
-            None => {
-                let (weighting, totals) = (Weighting::Raw, None);
-                let all = Summed::All(inputs.lengths_by_pair()?);
-                (all, Rest { weighting, totals })
-            }
-        };
-        if let (Some(selection), cache::Selection::TopN { .. }) = (chosen, policy.selection) {
-            let slots = slots(policy, shape.table_stride * BLOCK);
-            let places = inputs.places(layer, slots)?;
-            let work = buffers.fused();
-            let (rows, places) = ((selection, rest), (sequences, places));
+        let Some(selection) = selection.filter(|_| is_far) else {
+            let (lengths, by_pair) = (sequences.lengths, inputs.lengths_by_pair()?);
+            let work = buffers.workspace();
             // SAFETY: the tables lead to blocks for all lengths, none of which
-            // exceeds the capacity; the caches keep sinks and window near.
-            unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? };
-            return Ok(());
-        }
-        let work = buffers.workspace();
-        // SAFETY: the tables lead to blocks for all lengths, and none exceeds the
-        // capacity; the kernels run in this order.
-        unsafe {
-            kernels.score(&work, shape, q, sequences, stream)?;
-            let listing = chosen.unwrap_or(NEWEST);
-            kernels.select(&work, shape, listing, lengths, stream)?;
-            if let (Some(chosen), cache::Selection::TopP { p, .. }) = (chosen, policy.selection) {
-                kernels.trim(&work, shape, chosen, p, lengths, stream)?;
+            // exceeds the capacity; the kernels run in this order.
+            unsafe {
+                kernels.score(&work, shape, q, sequences, stream)?;
+                kernels.merge(&work, shape, lengths, stream)?;
+                kernels.sum(&work, shape, by_pair, sequences, stream)?;
+                kernels.combine(&work, shape, lengths, out, stream)?;
             }
-            kernels.sum(&work, shape, rows, sequences, stream)?;
-            kernels.combine(&work, shape, (rows, rest), lengths, out, stream)?;
-        }
-        if chosen.is_some() && matches!(policy.selection, cache::Selection::TopP { .. }) {
+            return Ok(());
+        };
+        let rest = Rest {
+            weighting: weighting(policy.weighting),
+            totals: inputs.totals(layer)?,
+        };
+        let places = inputs.places(layer, slots(policy, shape.table_stride * BLOCK))?;
+        let work = buffers.fused();
+        let (rows, places) = ((selection, rest), (sequences, places));
+        // SAFETY: as above; the caches keep sinks and window near.
+        unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? };
+        if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
             on_device.copy_to_host(&mut counts, stream)?;

@@ -100,7 +100,7 @@ impl CudaKvCache {
             near_values: Vec::new(),
             far_values: FarValues::reserve(context, far_layers, n_ctx, config.kv_dim())?,
             near: match policy.selection {
-                Selection::TopN { .. } if far_layers > 0 => {
+                Selection::TopN { .. } | Selection::TopP { .. } if far_layers > 0 => {
                     let positions = max_blocks * BLOCK;
                     let near = NearValues::new(config, policy, far_layers, positions, stream)?;
                     Some(near)

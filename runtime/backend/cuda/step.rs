@@ -277,6 +277,10 @@ fn selection(policy: &KvPolicy, caches: &[&mut CudaKvCache], shape: Shape) -> Op
         sinks,
         window,
         top: top.min(shape.capacity),
+        p: match policy.selection {
+            cache::Selection::TopP { p, .. } => p,
+            _ => 1.0,
+        },
         group_score: match policy.group_score {
             By::Max if is_counted => GroupScore::Max,
             // A probability to reach is one of sums.

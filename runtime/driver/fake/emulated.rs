@@ -4,8 +4,7 @@ use cuda_std::Kernel;
 use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::{
     decode_scores as scores, elementwise, embedding, gemm, gemv, kcache_attention, near_rows,
-    prefill_attention as prefill, rmsnorm, rope, select_rows, swiglu, trim_rows, v_combine, v_sum,
-    v_total,
+    prefill_attention as prefill, rmsnorm, rope, select_rows, swiglu, v_combine, v_sum, v_total,
 };
 
 use super::memory::contents;
@@ -17,7 +16,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 26] = [
+const KERNELS: [&Kernel; 25] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -36,7 +35,6 @@ const KERNELS: [&Kernel; 26] = [
     &scores::DECODE_SCORES_64_BF16,
     &scores::DECODE_SCORES_96_BF16,
     &select_rows::SELECT_ROWS,
-    &trim_rows::TRIM_ROWS,
     &v_sum::V_SUM_64_BF16,
     &v_sum::V_SUM_96_BF16,
     &v_combine::V_COMBINE_BF16,

@@ -12,7 +12,7 @@ use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
 pub(super) use decode::{
-    FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Summed, Workspace, workspace_sizes,
+    FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Workspace, workspace_sizes,
 };
 pub(super) use product::Product;
 pub(super) use rope::{Append, Near, Rotation};

@@ -1,13 +1,15 @@
-//! Attention of far layers that select the heaviest rows: one launch.
+//! Attention of far layers that select rows: one launch.
 
 use gpu_kernels::kcache_attention::{
     self as fused, ADDRESSES, KCACHE_ATTENTION_64_BF16, KCACHE_ATTENTION_96_BF16,
     KCACHE_ATTENTION_128_BF16, KCACHE_ATTENTION_256_BF16, RUN, THREADS,
 };
+use gpu_kernels::select_rows::GroupScore;
+use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
 use super::super::{ByHead, check_lengths, sizes};
-use super::{Kernels, Rest, Selection, Sequences, Shape};
+use super::{Kernels, Sequences, Shape};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
 
 /// Positions that one block scores.
@@ -25,6 +27,35 @@ pub struct FusedWorkspace<'a> {
     pub rows: DeviceSliceMut<'a, u32>,
     /// `[sequences, kv_heads]`, zero before and after.
     pub arrivals: DeviceSliceMut<'a, u32>,
+    /// `[sequences, kv_heads]`: rows summed.
+    pub counts: DeviceSliceMut<'a, u32>,
+}
+
+/// Which rows of V are summed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Selection {
+    pub sinks: usize,
+    pub window: usize,
+    pub top: usize,
+    /// Of those, the fewest with which all rows hold this probability, if below 1.
+    pub p: f32,
+    pub group_score: GroupScore,
+}
+
+impl Selection {
+    /// Rows of a KV head, at most.
+    pub fn room(&self) -> usize {
+        self.sinks + self.window + self.top
+    }
+}
+
+/// How the rows that were left out count.
+#[derive(Clone, Copy)]
+pub struct Rest<'a> {
+    pub weighting: Weighting,
+    /// For each sequence the address of the sum of all of its rows,
+    /// `[kv_heads, dim]`, which the mean is made from.
+    pub totals: DeviceSlice<'a, u64>,
 }
 
 /// Where the rows of V are.
@@ -86,7 +117,7 @@ impl Kernels {
         let width = shape.queries() * shape.dim;
         let tables = shape.sequences * shape.table_stride;
         let memory = shape.sequences * ADDRESSES as usize;
-        let totals = rest.totals.unwrap_or(places.traffic);
+        let totals = rest.totals;
         check_lengths(
             kernel,
             &[
@@ -97,6 +128,7 @@ impl Kernels {
                 ("partials", work.partials.len(), needed[2]),
                 ("rows", work.rows.len(), needed[3]),
                 ("arrivals", work.arrivals.len(), needed[4]),
+                ("counts", work.counts.len(), shape.pairs()),
                 ("lengths", sequences.lengths.len(), shape.sequences),
                 ("k_table", sequences.k_table.len(), tables),
                 ("v_table", sequences.v_table.len(), tables),
@@ -124,17 +156,19 @@ impl Kernels {
         )?;
         let candidates = fused::candidates(dim, top);
         let (group_score, weighting) = (selection.group_score as u32, rest.weighting as u32);
+        let p = selection.p;
         let scale = (shape.dim as f32).sqrt().recip();
         let grid = [splits, kv_heads, sequence_count];
         let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
             .shared_bytes(fused::shared_bytes(dim, candidates, slots))
             .buffer_mut(out)
+            .buffer(places.traffic)
+            .buffer_mut(&work.counts)
             .buffer_mut(&work.scores)
             .buffer_mut(&work.maxima)
             .buffer_mut(&work.partials)
             .buffer_mut(&work.rows)
             .buffer_mut(&work.arrivals)
-            .buffer(places.traffic)
             .buffer(q)
             .buffer(sequences.k_table)
             .buffer(sequences.v_table)
@@ -147,12 +181,13 @@ impl Kernels {
             .value(&table_stride)
             .value(&split)
             .value(&sinks)
-            .value(&top)
             .value(&window)
-            .value(&slots)
-            .value(&candidates)
+            .value(&top)
+            .value(&p)
             .value(&group_score)
             .value(&weighting)
+            .value(&slots)
+            .value(&candidates)
             .value(&scale);
         // SAFETY: the buffers were checked; the caller vouches for the rest.
         unsafe { launch.run(stream) }

@@ -12,20 +12,17 @@ use gpu_kernels::v_sum::ROWS;
 use super::{ByHead, function};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Module, Result};
 
-pub use fused::{FusedWorkspace, Places, workspace_sizes};
-pub use select::Selection;
-pub use sum::{Rest, Summed};
+pub use fused::{FusedWorkspace, Places, Rest, Selection, workspace_sizes};
 
 /// Parts of the sum over V, at most.
 const MAX_SPLITS: usize = 32;
 
-/// The kernels of `kcache_attention`, `decode_scores.rs`, `select_rows.rs`, `trim_rows.rs`,
+/// The kernels of `kcache_attention`, `decode_scores.rs`, `select_rows.rs`,
 /// `v_sum.rs`, `v_combine.rs` and `v_total.rs`.
 pub struct Kernels {
     fused: ByHead,
     scores: ByHead,
     select: Function,
-    trim: Function,
     sum: ByHead,
     combine: Function,
     total: Function,
@@ -48,13 +45,11 @@ pub struct Shape {
 pub struct Workspace<'a> {
     /// `[sequences, q_heads, capacity]`.
     pub scores: DeviceSliceMut<'a, f32>,
-    /// `[sequences, kv_heads, capacity]`.
-    pub mass: DeviceSliceMut<'a, f32>,
     /// `[sequences, q_heads, score_splits, 2]`.
     pub partials: DeviceSliceMut<'a, f32>,
     /// `[sequences, q_heads, 2]`.
     pub stats: DeviceSliceMut<'a, f32>,
-    /// `[sequences, kv_heads, selection.room()]`.
+    /// `[sequences, kv_heads]`.
     pub rows: DeviceSliceMut<'a, u32>,
     /// `[sequences, kv_heads]`.
     pub counts: DeviceSliceMut<'a, u32>,
@@ -91,9 +86,9 @@ impl Shape {
         self.capacity.div_ceil(POSITIONS as usize)
     }
 
-    /// Parts of a sum over at most `rows` rows of V.
-    pub fn sum_splits(&self, rows: usize) -> usize {
-        rows.div_ceil(ROWS as usize).clamp(1, MAX_SPLITS)
+    /// Parts of the sum over V.
+    pub fn sum_splits(&self) -> usize {
+        self.capacity.div_ceil(ROWS as usize).clamp(1, MAX_SPLITS)
     }
 }
 
@@ -103,7 +98,6 @@ impl Kernels {
             fused: fused::load(module)?,
             scores: scores::load(module)?,
             select: function(module, &gpu_kernels::select_rows::SELECT_ROWS)?,
-            trim: function(module, &gpu_kernels::trim_rows::TRIM_ROWS)?,
             sum: sum::load(module)?,
             combine: function(module, &gpu_kernels::v_combine::V_COMBINE_BF16)?,
             total: function(module, &gpu_kernels::v_total::V_TOTAL)?,
