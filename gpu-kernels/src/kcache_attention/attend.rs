@@ -221,8 +221,10 @@ impl<T: Float16> Arguments<T> {
         rows: GlobalMut<U32x2>,
         words: Words,
     ) -> u32 {
+        let masses = pair.index * self.score_stride as usize;
+        let values = weights.values(pair.length, self.masses.offset(masses));
         let selection = Selection {
-            weights: *weights,
+            values,
             shared: dynamic_shared(0),
             capacity: self.candidates,
             scratch: words.scratch(),

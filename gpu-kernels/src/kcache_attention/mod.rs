@@ -69,6 +69,7 @@ struct Arguments<T> {
     counts: GlobalMut<u32>,
     scores: GlobalMut<f32>,
     maxima: GlobalMut<f32>,
+    masses: GlobalMut<f32>,
     partials: GlobalMut<f32>,
     rows: GlobalMut<u32>,
     arrivals: GlobalMut<u32>,
@@ -136,6 +137,8 @@ macro_rules! kernels {
         /// - `scores [sequences, q_heads, score_stride]`, of which `lengths[s]` are the scores
         ///   afterwards; `score_stride` is a multiple of 64;
         /// - `maxima [sequences, q_heads, score_stride / RUN]`;
+        /// - `masses [sequences, kv_heads, score_stride]`, or null where each query head has a KV
+        ///   head of its own;
         /// - `partials [sequences, q_heads, splits, 2]`;
         /// - `rows [sequences, kv_heads, row_stride, 2]`, `row_stride` at least `top` or the
         ///   longest length: afterwards the selected positions between sinks and window, ascending,
@@ -155,6 +158,7 @@ macro_rules! kernels {
             counts: GlobalMut<u32>,
             scores: GlobalMut<f32>,
             maxima: GlobalMut<f32>,
+            masses: GlobalMut<f32>,
             partials: GlobalMut<f32>,
             rows: GlobalMut<u32>,
             arrivals: GlobalMut<u32>,
@@ -181,7 +185,7 @@ macro_rules! kernels {
         ) {
             let words = attend::Words(shared_array![u32; attend::Words::COUNT]);
             let arguments = Arguments {
-                out, traffic, counts, scores, maxima, partials, rows, arrivals, q, k_table, v_table,
+                out, traffic, counts, scores, maxima, masses, partials, rows, arrivals, q, k_table, v_table,
                 memory, totals, lengths, q_heads, score_stride, row_stride, table_stride, split,
                 sinks, window, top, p, group_score, weighting, slots, candidates, scale,
             };

@@ -1,7 +1,9 @@
 //! The scores of one KV head of one sequence in the workspace, and what a position is worth.
 
-use cuda_std::{F32x4, Global, GlobalMut, Shared, U32x2, math};
+use cuda_std::{F32x4, Global, GlobalMut, Shared, U32x2, math, thread, warp};
 
+use super::THREADS;
+use crate::KV_BLOCK;
 use crate::select_rows::GroupScore;
 use crate::softmax::Softmax;
 
@@ -71,56 +73,92 @@ impl Weights {
         mass
     }
 
-    /// A key of the position: larger for one that the group values more, largest for NaN.
+    /// What the group makes of every position, for selection: of one head its scores, of several
+    /// the probabilities that they give together, which are written to `masses [stride]`. All
+    /// threads of the block take part; the values may be read afterwards.
+    #[inline(always)]
+    pub fn values(&self, length: u32, masses: GlobalMut<f32>) -> Values {
+        let maxima = self.scores.maxima_of(0);
+        if self.scores.group == 1 {
+            return Values {
+                all: self.scores.all.as_const(),
+                maxima: maxima.as_const(),
+            };
+        }
+        self.weigh(length.next_multiple_of(KV_BLOCK), masses, maxima);
+        thread::sync_threads();
+        Values {
+            all: masses.as_const(),
+            maxima: maxima.as_const(),
+        }
+    }
+
+    /// Writes what the group gives the positions before `end`, and the largest of each run. A
+    /// thread takes four neighbours.
+    #[inline(always)]
+    fn weigh(&self, end: u32, masses: GlobalMut<f32>, maxima: GlobalMut<f32>) {
+        let mut start = 0;
+        while start < end / 4 {
+            let index = start + thread::thread_idx_x();
+            let mut mass = [0.0f32; 4];
+            if index < end / 4 {
+                mass = self.masses_of_four(index);
+                masses.cast::<F32x4>().write(index as usize, F32x4(mass));
+            }
+            let [a, b, c, d] = mass;
+            let mut best = math::max_nan(math::max_nan(a, b), math::max_nan(c, d));
+            best = math::max_nan(best, warp::warp_shuffle_xor(warp::ALL, best, 1));
+            best = math::max_nan(best, warp::warp_shuffle_xor(warp::ALL, best, 2));
+            if index < end / 4 && index.is_multiple_of(RUN / 4) {
+                maxima.write((index / (RUN / 4)) as usize, best);
+            }
+            start += THREADS;
+        }
+    }
+
+    /// What the group gives the positions from `4 · index` on.
+    #[inline(always)]
+    fn masses_of_four(&self, index: u32) -> [f32; 4] {
+        let mut masses = [0.0f32; 4];
+        for head in 0..self.scores.group {
+            let scores = four(self.scores.of(head).as_const(), index);
+            for i in 0..4 {
+                let probability = self.probability(head, scores[i]);
+                masses[i] = if self.group_score == GroupScore::Sum as u32 {
+                    masses[i] + probability
+                } else {
+                    math::max_nan(masses[i], probability)
+                };
+            }
+        }
+        masses
+    }
+}
+
+/// A value for each position, and the largest of each run.
+#[derive(Clone, Copy)]
+pub struct Values {
+    all: Global<f32>,
+    maxima: Global<f32>,
+}
+
+impl Values {
+    /// A key of the position: larger for a larger value, largest for NaN.
     #[inline(always)]
     pub fn key(&self, position: u32) -> u32 {
-        let score = |head| [self.scores.of(head).read(position as usize)];
-        self.keys(score, self.group_score)[0]
+        ordered(self.all.read(position as usize))
     }
 
     /// Keys of the positions from `4 · index` on.
     #[inline(always)]
     pub fn keys_of_four(&self, index: u32) -> [u32; 4] {
-        let scores = |head| four(self.scores.of(head).as_const(), index);
-        self.keys(scores, self.group_score)
+        four(self.all, index).map(ordered)
     }
 
-    /// Keys that no position of the runs from `4 · index` on exceeds.
+    /// The largest key of each of the runs from `4 · index` on.
     #[inline(always)]
-    pub fn keys_above_four_runs(&self, index: u32) -> [u32; 4] {
-        let scores = |head| four(self.scores.maxima_of(head).as_const(), index);
-        // Where `exp` is not quite monotonic, by its last bits.
-        self.keys(scores, self.group_score)
-            .map(|key| key.saturating_add(8))
-    }
-
-    /// Keys that one position at least reaches in each of the runs from `4 · index` on.
-    #[inline(always)]
-    pub fn keys_within_four_runs(&self, index: u32) -> [u32; 4] {
-        let scores = |head| four(self.scores.maxima_of(head).as_const(), index);
-        self.keys(scores, GroupScore::Max as u32)
-    }
-
-    /// Keys of `N` positions whose scores `scores` gives for each head: one head alone is asked for
-    /// its scores, several are for their probabilities.
-    #[inline(always)]
-    fn keys<const N: usize>(&self, scores: impl Fn(u32) -> [f32; N], group_score: u32) -> [u32; N] {
-        if self.scores.group == 1 {
-            return scores(0).map(ordered);
-        }
-        let mut masses = [0.0f32; N];
-        for head in 0..self.scores.group {
-            let scores = scores(head);
-            for i in 0..N {
-                let probability = self.probability(head, scores[i]);
-                masses[i] = if group_score == GroupScore::Sum as u32 {
-                    masses[i] + probability
-                } else {
-                    masses[i].max(probability)
-                };
-            }
-        }
-        masses.map(f32::to_bits)
+    pub fn keys_of_four_runs(&self, index: u32) -> [u32; 4] {
+        four(self.maxima, index).map(ordered)
     }
 }
 

@@ -9,7 +9,7 @@ use cuda_std::{GlobalMut, Shared, U32x2, thread};
 
 use super::THREADS;
 use super::hot_rows::NOT_HOT;
-use super::scores::{RUN, Weights};
+use super::scores::{RUN, Values};
 use crate::KV_BLOCK;
 use crate::reduce::sum_before;
 use crate::top_n::{Keys, SCRATCH};
@@ -31,10 +31,10 @@ pub struct Range {
     pub end: u32,
 }
 
-/// Selects among positions by their weights.
+/// Selects among positions by their values.
 pub struct Selection {
     /// What each position is worth.
-    pub weights: Weights,
+    pub values: Values,
     /// Room for keys, positions and runs, `capacity` of each.
     pub shared: Shared<u32>,
     /// How many candidates have room.
@@ -76,7 +76,7 @@ impl Selection {
                 if listed {
                     self.keys().read(i)
                 } else {
-                    self.weights.key(i)
+                    self.values.key(i)
                 }
             };
             Keys { first, end, key }.take(chosen, self.scratch, |rank, i| {
@@ -122,7 +122,7 @@ impl Selection {
         while start < blocks {
             let mut keys = [0; RUNS as usize];
             for block in start..(start + per_unit).min(blocks) {
-                let within = self.weights.keys_within_four_runs(first + block);
+                let within = self.values.keys_of_four_runs(first + block);
                 for run in 0..RUNS as usize {
                     keys[run] = keys[run].max(within[run]);
                 }
@@ -159,7 +159,7 @@ impl Selection {
             let block = start + thread::thread_idx_x();
             let mut active = 0;
             if block < blocks {
-                let above = self.weights.keys_above_four_runs(block);
+                let above = self.values.keys_of_four_runs(block);
                 for run in 0..RUNS {
                     let from = block * KV_BLOCK + run * RUN;
                     let inside = from < range.end && from + RUN > range.first;
@@ -197,7 +197,7 @@ impl Selection {
             let (mut keys, mut active) = ([0; 4], 0);
             if index < runs {
                 position = self.runs().read(index) * RUN + thread::thread_idx_x() % 4 * 4;
-                keys = self.weights.keys_of_four(position / 4);
+                keys = self.values.keys_of_four(position / 4);
                 for i in 0..4 {
                     let inside = range.first <= position + i && position + i < range.end;
                     if inside && keys[i as usize] >= bound {

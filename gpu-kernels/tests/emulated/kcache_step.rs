@@ -13,7 +13,8 @@ use crate::support::{Cache, Random};
 #[rustfmt::skip]
 pub type Attention<T> = fn(
     GlobalMut<T>, Global<u64>, GlobalMut<u32>,
-    GlobalMut<f32>, GlobalMut<f32>, GlobalMut<f32>, GlobalMut<u32>, GlobalMut<u32>,
+    GlobalMut<f32>, GlobalMut<f32>, GlobalMut<f32>, GlobalMut<f32>, GlobalMut<u32>,
+    GlobalMut<u32>,
     Global<T>, Global<u64>, Global<u64>, Global<u64>, Global<u64>, Global<u32>,
     u32, u32, u32, u32, u32, u32, u32, u32, f32, u32, u32, u32, u32, f32,
 );
@@ -104,6 +105,7 @@ pub struct Step<T> {
     pub lengths: Buffer<u32>,
     q_buffer: Buffer<T>,
     maxima: Buffer<f32>,
+    masses: Buffer<f32>,
     partials: Buffer<f32>,
     splits: usize,
     memory: Buffer<u64>,
@@ -185,6 +187,7 @@ impl<T: Float16> Step<T> {
             lengths: gpu.upload("lengths", &lengths_u32),
             q_buffer: gpu.upload("q", &q),
             maxima: gpu.allocate("maxima", queries * score_stride / RUN as usize),
+            masses: gpu.allocate("masses", pairs * score_stride),
             partials: gpu.allocate("partials", queries * splits * 2),
             splits,
             memory: gpu.upload("memory", &addresses),
@@ -261,6 +264,7 @@ impl<T: Float16> Step<T> {
         let (out, traffic) = (self.out.global_mut(), self.traffic_at.global());
         let (counts, scores) = (self.counts.global_mut(), self.scores.global_mut());
         let (maxima, partials) = (self.maxima.global_mut(), self.partials.global_mut());
+        let masses = self.masses.global_mut();
         let (rows, arrivals) = (self.rows.global_mut(), self.arrivals.global_mut());
         let (q, lengths) = (self.q_buffer.global(), self.lengths.global());
         let (k_table, v_table) = (self.k.table.global(), self.v.table.global());
@@ -278,6 +282,7 @@ impl<T: Float16> Step<T> {
                 counts,
                 scores,
                 maxima,
+                masses,
                 partials,
                 rows,
                 arrivals,

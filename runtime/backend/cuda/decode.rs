@@ -26,6 +26,7 @@ pub(super) struct Buffers {
     sums: DeviceBuffer<f32>,
     kept: DeviceBuffer<f32>,
     maxima: DeviceBuffer<f32>,
+    masses: DeviceBuffer<f32>,
     arrivals: DeviceBuffer<u32>,
 }
 
@@ -43,6 +44,7 @@ impl Buffers {
             sums: floats()?,
             kept: floats()?,
             maxima: floats()?,
+            masses: floats()?,
             arrivals: numbers()?,
         })
     }
@@ -66,11 +68,12 @@ impl Buffers {
         ] {
             reserve(buffer, context, "attention", len)?;
         }
-        let [scores, maxima, partials, rows, arrivals] =
+        let [scores, maxima, masses, partials, rows, arrivals] =
             workspace_sizes(shape, selection.map_or(0, |s| s.top));
         let rows = rows.max(pairs);
         reserve(&mut self.scores, context, "attention", scores)?;
         reserve(&mut self.maxima, context, "attention", maxima)?;
+        reserve(&mut self.masses, context, "attention", masses)?;
         reserve(&mut self.partials, context, "attention", partials)?;
         reserve(&mut self.rows, context, "attention", rows)?;
         reserve(&mut self.counts, context, "attention", pairs)?;
@@ -85,6 +88,7 @@ impl Buffers {
         FusedWorkspace {
             scores: self.scores.as_mut_slice(),
             maxima: self.maxima.as_mut_slice(),
+            masses: self.masses.as_mut_slice(),
             partials: self.partials.as_mut_slice(),
             rows: self.rows.as_mut_slice(),
             arrivals: self.arrivals.as_mut_slice(),

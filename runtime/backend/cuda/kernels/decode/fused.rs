@@ -21,6 +21,8 @@ pub struct FusedWorkspace<'a> {
     pub scores: DeviceSliceMut<'a, f32>,
     /// `[sequences, q_heads, capacity / RUN]`.
     pub maxima: DeviceSliceMut<'a, f32>,
+    /// `[sequences, kv_heads, capacity]` where query heads share KV heads, else empty.
+    pub masses: DeviceSliceMut<'a, f32>,
     /// `[sequences, q_heads, splits, 2]`.
     pub partials: DeviceSliceMut<'a, f32>,
     /// `[sequences, kv_heads, top, 2]`.
@@ -70,11 +72,13 @@ pub struct Places<'a> {
 }
 
 /// Elements of the workspace's buffers, in their order.
-pub fn workspace_sizes(shape: Shape, top: usize) -> [usize; 5] {
+pub fn workspace_sizes(shape: Shape, top: usize) -> [usize; 6] {
     let (queries, pairs) = (shape.queries(), shape.pairs());
+    let shared = shape.q_heads > shape.kv_heads;
     [
         queries * shape.capacity,
         queries * shape.capacity / RUN as usize,
+        if shared { pairs * shape.capacity } else { 0 },
         queries * splits(shape) * 2,
         pairs * top * 2,
         pairs,
@@ -125,9 +129,10 @@ impl Kernels {
                 ("out", out.len(), width),
                 ("scores", work.scores.len(), needed[0]),
                 ("maxima", work.maxima.len(), needed[1]),
-                ("partials", work.partials.len(), needed[2]),
-                ("rows", work.rows.len(), needed[3]),
-                ("arrivals", work.arrivals.len(), needed[4]),
+                ("masses", work.masses.len(), needed[2]),
+                ("partials", work.partials.len(), needed[3]),
+                ("rows", work.rows.len(), needed[4]),
+                ("arrivals", work.arrivals.len(), needed[5]),
                 ("counts", work.counts.len(), shape.pairs()),
                 ("lengths", sequences.lengths.len(), shape.sequences),
                 ("k_table", sequences.k_table.len(), tables),
@@ -166,6 +171,7 @@ impl Kernels {
             .buffer_mut(&work.counts)
             .buffer_mut(&work.scores)
             .buffer_mut(&work.maxima)
+            .buffer_mut(&work.masses)
             .buffer_mut(&work.partials)
             .buffer_mut(&work.rows)
             .buffer_mut(&work.arrivals)
