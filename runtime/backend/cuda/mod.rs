@@ -14,25 +14,21 @@ mod kernels;
 mod kv_cache;
 mod load;
 mod near_values;
+mod operations;
 mod rope;
 mod stage;
 mod step;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod uploads;
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Mutex;
 
 use half::bf16;
-use kcache_models::Tensor;
-use kcache_models::config::ModelConfig;
-use kcache_models::weights::WeightSizes;
 
-use super::{Backend, HostMemory, Memory, Projection};
-use crate::cache::KvPolicy;
-use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, HostLimits, Stream};
-use crate::{Error, Result};
+use crate::Result;
+use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
 
 pub use activation::Activation;
 pub use kv_cache::CudaKvCache;
@@ -40,8 +36,7 @@ pub use load::Matrix;
 pub use rope::RopeTable;
 pub use step::StepMemo;
 
-use activation::{Form, Rotated};
-use kernels::{Kernels, Prefill, Product, Rotation};
+use kernels::Kernels;
 use stage::Stages;
 use step::StepState;
 use uploads::Uploads;
@@ -53,6 +48,7 @@ pub struct Cuda {
     /// The decode step that is running.
     step: Mutex<Option<StepState>>,
     stages: Mutex<Stages>,
+    /// Held by the pass that computes.
     turn: Mutex<()>,
     kernels: Kernels,
     stream: Stream,
@@ -63,7 +59,7 @@ impl Cuda {
     /// Opens `device` and compiles the kernels for it.
     ///
     /// # Errors
-    /// [`Error::Device`], for example where the driver is too old for the kernels.
+    /// [`crate::Error::Device`], for example where the driver is too old for the kernels.
     pub fn new(device: Device) -> Result<Self> {
         let context = Context::new(device)?;
         Ok(Self {
@@ -90,305 +86,5 @@ impl Cuda {
         let rows = &self.kernels.rows;
         rows.narrow(&halves.as_mut_slice(), x.floats()?, &self.stream)?;
         work(halves.as_slice())
-    }
-}
-
-impl Backend for Cuda {
-    type Matrix = Matrix;
-    type Vector = DeviceBuffer<f32>;
-    type Activation = Activation;
-    type Rope = Arc<RopeTable>;
-    type KvCache = CudaKvCache;
-    type StepMemo = StepMemo;
-
-    /// Large enough for the products to run at their rate.
-    fn prefill_chunk(&self) -> usize {
-        2048
-    }
-
-    fn name(&self) -> String {
-        self.context.device().to_string()
-    }
-
-    fn check(&self, config: &ModelConfig) -> Result<()> {
-        geometry::check(config)
-    }
-
-    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
-        let (half, float) = (size_of::<bf16>(), size_of::<f32>());
-        let angles = config.max_position as u64 * config.head_dim as u64;
-        let floats = weights.vector_elements + angles;
-        Ok(Memory {
-            weights: weights.matrix_elements * half as u64 + floats * float as u64,
-            weights_mapped: false,
-            kv_element: half,
-            activation_element: half + float,
-            // Scores of every head, and what a group of heads makes of them.
-            workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,
-            available: Some(self.context.memory_info()?.free),
-            host: Some(HostMemory {
-                staged_layers: 2,
-                available: Some(HostLimits::read().spare()),
-            }),
-        })
-    }
-
-    /// One pass at a time: stages and workspaces are those of the pass. The
-    /// context each call of the driver makes current for itself.
-    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        work()
-    }
-
-    fn matrix(&self, tensor: &Tensor) -> Result<Matrix> {
-        load::matrix(tensor, &self.stream)
-    }
-
-    fn matrix_bytes(&self, matrix: &Matrix) -> u64 {
-        (matrix.data.len() * size_of::<bf16>()) as u64
-    }
-
-    fn vector(&self, tensor: &Tensor) -> Result<DeviceBuffer<f32>> {
-        load::vector(tensor, &self.stream)
-    }
-
-    fn rope(&self, config: &ModelConfig) -> Result<Arc<RopeTable>> {
-        Ok(Arc::new(RopeTable::new(config, &self.stream)?))
-    }
-
-    fn activation(&self, width: usize) -> Result<Activation> {
-        Activation::new(&self.context, width)
-    }
-
-    /// Memory is taken by the first operation that writes so many rows.
-    fn resize(&self, x: &mut Activation, rows: usize) -> Result<()> {
-        x.rows = rows;
-        Ok(())
-    }
-
-    fn kv_cache(
-        &self,
-        config: &ModelConfig,
-        policy: &KvPolicy,
-        n_ctx: usize,
-    ) -> Result<CudaKvCache> {
-        CudaKvCache::new(config, policy, n_ctx, &self.stream)
-    }
-
-    fn embed(&self, table: &Matrix, ids: &[u32], out: &mut Activation) -> Result<()> {
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= table.rows) {
-            return Err(Error::InvalidArgument(format!(
-                "token id {id} is outside the vocabulary of {}",
-                table.rows
-            )));
-        }
-        let (table, width) = (table.data.as_slice(), table.cols);
-        let out = out.write_floats()?;
-        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        let uploaded;
-        let ids = match step.as_ref() {
-            Some(step) => step.inputs.tokens()?,
-            None => {
-                uploaded = self.uploads.get(ids, &self.stream)?;
-                uploaded.as_slice()
-            }
-        };
-        // SAFETY: the ids were checked.
-        unsafe {
-            let rows = &self.kernels.rows;
-            rows.embed(&out, table, ids, width, &self.stream)?;
-        }
-        Ok(())
-    }
-
-    fn rms_norm(
-        &self,
-        x: &Activation,
-        weight: &DeviceBuffer<f32>,
-        eps: f32,
-        out: &mut Activation,
-    ) -> Result<()> {
-        let (x, weight) = (x.floats()?, weight.as_slice());
-        let out = out.write_halves()?;
-        let rows = &self.kernels.rows;
-        Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?)
-    }
-
-    fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
-        self.with_halves(x, |halves| {
-            for projection in projections {
-                let weight = projection.weight;
-                let out = projection.out.write_floats()?;
-                let product = Product {
-                    out: &out,
-                    x: halves,
-                    w: weight.data.as_slice(),
-                    bias: projection.bias.map(DeviceBuffer::as_slice),
-                    m: x.rows,
-                    n: weight.rows,
-                    k: weight.cols,
-                };
-                self.kernels.product.multiply(&product, &self.stream)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
-        let positions = rope.positions(positions)?;
-        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        let uploaded;
-        let on_device = match step.as_ref() {
-            Some(step) => step.inputs.positions()?,
-            None => {
-                uploaded = self.uploads.get(&positions, &self.stream)?;
-                uploaded.as_slice()
-            }
-        };
-        let rotation = Rotation {
-            style: rope.style,
-            angles: rope.angles.as_slice(),
-            positions: on_device,
-            // Nothing goes to a cache, whatever the number of its sequence.
-            sequences: on_device,
-            heads: x.width / rope.head_dim,
-            dim: rope.head_dim,
-        };
-        let (floats, halves) = x.floats_to_halves()?;
-        // SAFETY: the positions were checked.
-        unsafe {
-            let kernels = &self.kernels.rope;
-            kernels.rotate(&halves, floats, rotation, &self.stream)?;
-        }
-        x.form = Form::Rotated(Rotated {
-            rope: rope.clone(),
-            positions,
-        });
-        Ok(())
-    }
-
-    fn append(
-        &self,
-        cache: &mut CudaKvCache,
-        layer: usize,
-        k: &Activation,
-        v: &Activation,
-        rows: Range<usize>,
-    ) -> Result<()> {
-        self.append_rows(cache, layer, k, v, rows)
-    }
-
-    fn decode_step(
-        &self,
-        memo: &mut StepMemo,
-        caches: &mut [&mut CudaKvCache],
-        tokens: &[u32],
-        work: &mut dyn FnMut(&mut [&mut CudaKvCache]) -> Result<()>,
-    ) -> Result<()> {
-        self.run_step(memo, caches, tokens, work)
-    }
-
-    fn append_each(
-        &self,
-        caches: &mut [&mut CudaKvCache],
-        layer: usize,
-        k: &Activation,
-        v: &Activation,
-    ) -> Result<()> {
-        match caches.first() {
-            Some(cache) => self.append_step_rows(cache, layer, k, v),
-            None => Ok(()),
-        }
-    }
-
-    fn prefill_attention(
-        &self,
-        cache: &CudaKvCache,
-        layer: usize,
-        q: &Activation,
-        out: &mut Activation,
-    ) -> Result<()> {
-        let (k_table, mut v_table) = cache.tables(layer)?;
-        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((staged, rows)) = cache.staged
-            && staged == layer
-        {
-            v_table = stages.table(rows.layer);
-        }
-        let out = out.write_halves()?;
-        self.with_halves(q, |halves| {
-            let prefill = Prefill {
-                out: &out,
-                q: halves,
-                k_table,
-                v_table,
-                rows: q.rows,
-                first: cache.lengths[layer] - q.rows,
-                q_heads: q.width / cache.dim,
-                kv_heads: cache.kv_heads,
-                dim: cache.dim,
-            };
-            // SAFETY: `append` made blocks for all positions.
-            Ok(unsafe { self.kernels.attention.prefill(&prefill, &self.stream) }?)
-        })
-    }
-
-    fn decode_attention(
-        &self,
-        caches: &mut [&mut CudaKvCache],
-        layer: usize,
-        q: &Activation,
-        out: &mut Activation,
-    ) -> Result<()> {
-        let Some(cache) = caches.first() else {
-            return Ok(());
-        };
-        let is_far = cache.is_far(layer);
-        let out = out.write_halves()?;
-        self.with_halves(q, |halves| self.attend(layer, is_far, halves, &out))
-    }
-
-    fn swiglu(&self, gate: &mut Activation, up: &Activation) -> Result<()> {
-        let width = gate.width;
-        let (floats, halves) = gate.floats_to_halves()?;
-        let rows = &self.kernels.rows;
-        rows.swiglu(&halves, floats, up.floats()?, width, &self.stream)?;
-        gate.form = Form::Halves;
-        Ok(())
-    }
-
-    fn add(&self, x: &mut Activation, y: &Activation) -> Result<()> {
-        let (x, y) = (x.floats_in_place()?, y.floats()?);
-        Ok(self.kernels.rows.add(&x, y, &self.stream)?)
-    }
-
-    fn copy_rows(&self, x: &Activation, rows: Range<usize>, out: &mut Activation) -> Result<()> {
-        let range = rows.start * x.width..rows.end * x.width;
-        match x.halves()? {
-            Some(halves) => {
-                let mut out = out.write_halves()?;
-                out.copy_from(halves.slice(range)?, &self.stream)?;
-            }
-            None => {
-                let mut out = out.write_floats()?;
-                out.copy_from(x.floats()?.slice(range)?, &self.stream)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&self, x: &Activation) -> Result<Vec<f32>> {
-        let mut floats = vec![0.0; x.len()];
-        match x.halves()? {
-            Some(halves) => {
-                let mut rounded = vec![bf16::ZERO; x.len()];
-                halves.copy_to_host(&mut rounded, &self.stream)?;
-                for (float, rounded) in floats.iter_mut().zip(rounded) {
-                    *float = rounded.to_f32();
-                }
-            }
-            None => x.floats()?.copy_to_host(&mut floats, &self.stream)?,
-        }
-        Ok(floats)
     }
 }
