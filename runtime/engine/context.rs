@@ -43,6 +43,38 @@ impl ContextOptions {
         self.plan_within(backend.memory(config, weights)?, config, chunk)
     }
 
+    /// These options with the first of `policies` under which the whole context
+    /// fits; if none lets it, with the one that allows the longest.
+    ///
+    /// # Errors
+    /// As [`ContextOptions::plan`] under the last policy, if no policy has a plan;
+    /// [`Error::InvalidArgument`] without a policy.
+    pub fn fit_policy<B: Backend>(
+        self,
+        policies: Vec<KvPolicy>,
+        backend: &B,
+        config: &ModelConfig,
+        weights: &WeightSizes,
+    ) -> Result<(Self, MemoryPlan)> {
+        let wanted = self.n_ctx.unwrap_or(config.max_position);
+        let mut best: Result<(Self, MemoryPlan)> =
+            Err(Error::InvalidArgument("no KV policy to choose from".into()));
+        for policy in policies {
+            let options = Self {
+                policy,
+                ..self.clone()
+            };
+            match (options.plan(backend, config, weights), &best) {
+                (Ok(plan), _) if plan.n_ctx == wanted => return Ok((options, plan)),
+                (Ok(plan), Ok((_, other))) if plan.n_ctx <= other.n_ctx => {}
+                (Ok(plan), _) => best = Ok((options, plan)),
+                (Err(_), Ok(_)) => {}
+                (Err(error), Err(_)) => best = Err(error),
+            }
+        }
+        best
+    }
+
     fn plan_within(
         &self,
         memory: Memory,

@@ -20,8 +20,9 @@ impl<B: Backend> Context<B> {
     /// # Errors
     /// [`Error::ContextFull`] if a sequence has no room, and
     /// [`Error::InvalidArgument`] for a token outside the vocabulary, both before
-    /// any work; [`Error::OutOfMemory`]. After an error every sequence is as it
-    /// was before the call.
+    /// any work; on a GPU [`Error::InvalidArgument`] for sequences of contexts
+    /// with different policies or sizes; [`Error::OutOfMemory`];
+    /// [`Error::Device`]. After an error every sequence is as it was before the call.
     pub fn decode(&mut self, steps: &mut [Step<'_, B>]) -> Result<Vec<f32>> {
         for step in steps.iter() {
             self.model.check_tokens(&[step.token])?;

@@ -54,9 +54,9 @@ pub struct ChatArgs {
 /// and the conversation goes on.
 pub fn run(args: &ChatArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
-    let policy = args.kv.policy()?;
+    let policies = args.kv.policies()?;
     let task = Talk { args, ui };
-    session::open(&args.model, args.context.ctx_size, policy, task)
+    session::open(&args.model, args.context.ctx_size, policies, task)
 }
 
 struct Talk<'a> {

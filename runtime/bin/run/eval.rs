@@ -59,14 +59,14 @@ struct TextArgs {
 /// [`Failure`].
 pub fn run(args: &EvalArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
-    let policy = args.kv.policy()?;
+    let policies = args.kv.policies()?;
     let text = args.text.read(&ui)?;
     let task = Score {
         text,
         args: &args.text,
         ui,
     };
-    session::open(&args.model, Some(args.text.tokens), policy, task)
+    session::open(&args.model, Some(args.text.tokens), policies, task)
 }
 
 struct Score<'a> {

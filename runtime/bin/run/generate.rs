@@ -39,11 +39,11 @@ pub struct GenerateArgs {
 /// [`Failure`], also [`Failure::Interrupted`] after the statistics.
 pub fn run(args: &GenerateArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
-    let policy = args.kv.policy()?;
+    let policies = args.kv.policies()?;
     let text = args.prompt.read(&ui.interrupt)?;
     let sampling = &args.sampling;
     let task = Continue { text, sampling, ui };
-    session::open(&args.model, args.context.ctx_size, policy, task)
+    session::open(&args.model, args.context.ctx_size, policies, task)
 }
 
 struct Continue<'a> {

@@ -38,7 +38,7 @@ pub enum VGroupScore {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "KV cache (the --v flags need --kv kcache)")]
 pub struct KvArgs {
-    /// V beside K (full), on the host and fetched whole (full-offload), or on the host and fetched by need (kcache); auto is full on the CPU
+    /// V beside K (full), on the host and fetched whole (full-offload), or on the host and fetched by need (kcache); auto is full while that fits, else kcache
     #[arg(
         long,
         value_enum,
@@ -88,19 +88,23 @@ pub struct KvArgs {
 }
 
 impl KvArgs {
-    /// The policy that the flags describe.
+    /// The policies that the flags describe, of which the first that fits is meant.
     ///
     /// # Errors
     /// [`Failure::Input`] for a V flag without `--kv kcache`, and what
     /// [`KvPolicy::validate`] refuses.
-    pub fn policy(&self) -> Result<KvPolicy> {
-        let policy = match self.kv {
-            Kv::Kcache => self.kcache(),
-            Kv::Auto | Kv::Full => self.without_v_flags(KvPolicy::full())?,
-            Kv::FullOffload => self.without_v_flags(KvPolicy::full_offload())?,
+    pub fn policies(&self) -> Result<Vec<KvPolicy>> {
+        let full = KvPolicy::full();
+        let policies = match self.kv {
+            Kv::Kcache => vec![self.kcache()],
+            Kv::Auto => vec![self.without_v_flags(full)?, KvPolicy::kcache()],
+            Kv::Full => vec![self.without_v_flags(full)?],
+            Kv::FullOffload => vec![self.without_v_flags(KvPolicy::full_offload())?],
         };
-        policy.validate()?;
-        Ok(policy)
+        for policy in &policies {
+            policy.validate()?;
+        }
+        Ok(policies)
     }
 
     fn kcache(&self) -> KvPolicy {

@@ -36,8 +36,15 @@ pub struct Opened<B> {
     options: ContextOptions,
 }
 
+/// A context that was asked for, under the first of the policies that fits.
+struct Wish {
+    options: ContextOptions,
+    policies: Vec<KvPolicy>,
+}
+
 /// Opens the checkpoint, chooses the device and plans a context of `n_ctx`
-/// tokens, or of as many as the model was made for and fit the memory; `task`
+/// tokens, or of as many as the model was made for and fit the memory, under the
+/// first of `policies` that allows it; `task`
 /// goes on from there.
 ///
 /// # Errors
@@ -46,20 +53,21 @@ pub struct Opened<B> {
 pub fn open(
     args: &ModelArgs,
     n_ctx: Option<usize>,
-    policy: KvPolicy,
+    policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
     let checkpoint = Checkpoint::open(&args.model)?;
     let options = ContextOptions {
         n_ctx,
-        policy,
         chunk: args.chunk,
+        ..ContextOptions::default()
     };
+    let wish = Wish { options, policies };
     let place = args.device.place();
     let refused = |error| Failure::Input(format!("--device {}: {error}", args.device));
     let remark = match place.map_err(refused)? {
         Placement::Cuda(device) => match cuda(device, &checkpoint) {
-            Ok(backend) => return task.run(Opened::new(checkpoint, backend, None, options)?),
+            Ok(backend) => return task.run(Opened::new(checkpoint, backend, None, wish)?),
             // What `auto` finds unusable is none of the user's trouble.
             Err(error) if args.device == DeviceChoice::Auto => Some(error.to_string()),
             Err(error) => return Err(error.into()),
@@ -67,7 +75,7 @@ pub fn open(
         Placement::Cpu { reason } => reason.map(|reason| reason.to_string()),
     };
     let backend = Cpu::new(args.threads)?;
-    task.run(Opened::new(checkpoint, backend, remark, options)?)
+    task.run(Opened::new(checkpoint, backend, remark, wish)?)
 }
 
 /// The device with its kernels loaded, if they can compute the model.
@@ -78,14 +86,11 @@ fn cuda(device: Device, checkpoint: &Checkpoint) -> kcache::Result<Cuda> {
 }
 
 impl<B: Backend> Opened<B> {
-    fn new(
-        checkpoint: Checkpoint,
-        backend: B,
-        remark: Option<String>,
-        options: ContextOptions,
-    ) -> Result<Self> {
+    fn new(checkpoint: Checkpoint, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
         let weights = checkpoint.weights.sizes();
-        let plan = options.plan(&backend, &checkpoint.config, &weights)?;
+        let Wish { options, policies } = wish;
+        let config = &checkpoint.config;
+        let (options, plan) = options.fit_policy(policies, &backend, config, &weights)?;
         Ok(Self {
             // What fits now is what the context will hold.
             options: ContextOptions {

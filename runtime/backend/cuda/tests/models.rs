@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use kcache_models::config::ModelConfig;
+use kcache_models::weights::WeightSizes;
+
 use super::checkpoint::{ALONE, GROUPED, Shape};
 use super::{Pair, assert_close};
 use crate::backend::Backend;
@@ -244,4 +247,34 @@ fn hot_rows_change_nothing() {
     for hot_rows in [0, 1, 9] {
         assert_eq!(with(hot_rows), expected, "{hot_rows} hot rows");
     }
+}
+
+/// V stays beside K while it fits, and moves to the host when it does not.
+#[test]
+fn the_policy_follows_the_memory() {
+    let gpu = Pair::new(&GROUPED, 11).gpu;
+    let weights = WeightSizes::default();
+    let config = |positions| ModelConfig {
+        n_layers: 32,
+        max_position: positions,
+        ..gpu.config().clone()
+    };
+    let backend = gpu.backend();
+    let memory = backend.memory(&config(1024), &weights).expect("sizes");
+    let available = memory.available.expect("the device tells") as usize;
+    let row = 2 * 32 * gpu.config().kv_dim();
+    let both = [KvPolicy::full(), KvPolicy::kcache()];
+    // K and V of the context would take a half of what there is, and one and a half times that.
+    for (positions, expected) in [
+        (available / (4 * row), &both[0]),
+        (available / 4 * 3 / row, &both[1]),
+    ] {
+        let options = ContextOptions::default();
+        let config = config(positions);
+        let chosen = options.fit_policy(both.to_vec(), backend, &config, &weights);
+        let (options, plan) = chosen.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((&options.policy, plan.n_ctx), (expected, positions));
+    }
+    let none = ContextOptions::default().fit_policy(Vec::new(), backend, &config(9), &weights);
+    assert!(none.is_err());
 }

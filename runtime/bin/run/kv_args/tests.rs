@@ -10,18 +10,24 @@ struct Flags {
     kv: KvArgs,
 }
 
-fn policy(flags: &str) -> Result<KvPolicy> {
+fn policies(flags: &str) -> Result<Vec<KvPolicy>> {
     let flags = std::iter::once("run").chain(flags.split_whitespace());
     Flags::try_parse_from(flags)
         .expect("flags parse")
         .kv
-        .policy()
+        .policies()
+}
+
+fn policy(flags: &str) -> Result<KvPolicy> {
+    policies(flags).map(|mut policies| policies.remove(0))
 }
 
 #[test]
 fn each_kind_has_its_policy() {
     assert_eq!(policy("").unwrap(), KvPolicy::full());
-    assert_eq!(policy("--kv auto").unwrap(), KvPolicy::full());
+    let either = [KvPolicy::full(), KvPolicy::kcache()];
+    assert_eq!(policies("--kv auto").unwrap(), either);
+    assert_eq!(policies("--kv full").unwrap().len(), 1);
     assert_eq!(policy("--kv full").unwrap(), KvPolicy::full());
     assert_eq!(
         policy("--kv full-offload").unwrap(),
