@@ -88,21 +88,25 @@ pub fn parse_report(report: &str) -> Vec<KernelResources> {
     kernels
 }
 
-/// Reads one figure, such as `Used 40 registers` or `8 bytes stack frame`.
+/// Reads one figure, such as `Used 40 registers` or `8 bytes stack frame`. The report goes on with
+/// the functions that a kernel calls: the largest figure counts, so that theirs hide none of its.
 fn read_part(kernel: &mut KernelResources, part: &str) {
     let words: Vec<&str> = part.split_whitespace().collect();
-    let figure = words.iter().find_map(|word| word.parse().ok()).unwrap_or(0);
-    if part.ends_with("registers") {
-        kernel.registers = figure;
+    let figure: u32 = words.iter().find_map(|word| word.parse().ok()).unwrap_or(0);
+    let target = if part.ends_with("registers") {
+        &mut kernel.registers
     } else if part.ends_with("bytes smem") {
-        kernel.shared_bytes = figure;
+        &mut kernel.shared_bytes
     } else if part.ends_with("bytes stack frame") {
-        kernel.stack_bytes = figure;
+        &mut kernel.stack_bytes
     } else if part.ends_with("bytes spill stores") {
-        kernel.spill_store_bytes = figure;
+        &mut kernel.spill_store_bytes
     } else if part.ends_with("bytes spill loads") {
-        kernel.spill_load_bytes = figure;
-    }
+        &mut kernel.spill_load_bytes
+    } else {
+        return;
+    };
+    *target = figure.max(*target);
 }
 
 #[cfg(test)]
@@ -135,5 +139,23 @@ mod tests {
             ("copy", 14)
         );
         assert!(!kernels[1].uses_local_memory());
+    }
+
+    #[test]
+    fn a_function_that_a_kernel_calls_hides_nothing() {
+        let report = "ptxas info    : Compiling entry function 'scan' for 'sm_90a'\n\
+            ptxas info    : Function properties for scan\n    \
+            24 bytes stack frame, 28 bytes spill stores, 20 bytes spill loads\n\
+            ptxas info    : Used 128 registers, 24 bytes cumulative stack size, 1488 bytes smem\n\
+            ptxas info    : Function properties for panic_fmt\n    \
+            0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n";
+        let [scan] = parse_report(report).try_into().unwrap();
+        let local = [
+            scan.stack_bytes,
+            scan.spill_store_bytes,
+            scan.spill_load_bytes,
+        ];
+        assert_eq!((local, scan.registers), ([24, 28, 20], 128));
+        assert!(scan.uses_local_memory());
     }
 }
