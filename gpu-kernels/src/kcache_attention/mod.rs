@@ -27,8 +27,10 @@ pub const THREADS: u32 = 128;
 /// Warps of a block.
 const WARPS: u32 = THREADS / warp::SIZE;
 
-/// Blocks that should share a multiprocessor.
-const MIN_BLOCKS: u32 = 4;
+/// Blocks that should share a multiprocessor: as many as leave each thread the registers it needs.
+const fn min_blocks(dim: u32) -> u32 {
+    if dim > 128 { 2 } else { 3 }
+}
 
 /// The most candidates that are ranked in shared memory.
 const MAX_CANDIDATES: u32 = 8192;
@@ -151,7 +153,7 @@ macro_rules! kernels {
         /// memory: any number is right, about 16 for each of `top` is fast; with `p` below 1 at
         /// least a third of `top`. At most [`MAX_GROUP`](crate::decode_scores::MAX_GROUP) query
         /// heads share a KV head; `slots` is at most 65 535.
-        #[kernel(max_threads = THREADS, min_blocks = MIN_BLOCKS)]
+        #[kernel(max_threads = THREADS, min_blocks = min_blocks($dim))]
         pub fn $name(
             out: GlobalMut<$element>,
             traffic: Global<u64>,
