@@ -2,6 +2,8 @@
 
 pub mod cpu;
 pub mod cuda;
+
+mod choice;
 mod memory;
 
 use std::ops::Range;
@@ -13,6 +15,7 @@ use kcache_models::weights::{Linear, WeightSizes};
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
 
+pub use choice::{AnyBackend, Chosen};
 pub use memory::{HostMemory, Memory};
 
 /// Tensor operations of a decoder, and the memory that they work in.

@@ -93,7 +93,7 @@ impl<B: Backend> Batch<B> {
         let sequence = self.context.sequence()?;
         let model = self.context.model();
         model.check_prompt(&prompt)?;
-        sequence.check_room(prompt.len())?;
+        self.context.check_sequence(&sequence, prompt.len())?;
         let continuation = Continuation::new(model, &sequence, options)?;
         let id = TextId(self.next_id);
         self.next_id += 1;

@@ -150,7 +150,24 @@ impl<B: Backend> Context<B> {
                 .backend
                 .kv_cache(&self.model.config, &self.policy, self.plan.n_ctx)?,
             n_ctx: self.plan.n_ctx,
+            model: self.model.clone(),
         })
+    }
+
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a sequence of another model, and
+    /// [`Error::ContextFull`] for one without room for `new` tokens.
+    pub(crate) fn check_sequence(&self, sequence: &Sequence<B>, new: usize) -> Result<()> {
+        if !Arc::ptr_eq(&self.model, &sequence.model) {
+            return Err(Error::InvalidArgument(
+                "the sequence is one of another model than the context's".into(),
+            ));
+        }
+        let (used, n_ctx) = (sequence.len(), sequence.n_ctx);
+        if new > n_ctx - used {
+            return Err(Error::ContextFull { used, new, n_ctx });
+        }
+        Ok(())
     }
 
     /// The model.

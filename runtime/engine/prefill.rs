@@ -9,8 +9,8 @@ impl<B: Backend> Context<B> {
     /// Appends `tokens` to `sequence` and returns the logits after the last, `[vocab]`.
     ///
     /// # Errors
-    /// [`crate::Error::ContextFull`] and [`crate::Error::InvalidArgument`] (no tokens, or one
-    /// outside the vocabulary) before any work; [`crate::Error::OutOfMemory`];
+    /// [`crate::Error::ContextFull`] and [`crate::Error::InvalidArgument`] (no tokens, one outside
+    /// the vocabulary, a sequence of another model) before any work; [`crate::Error::OutOfMemory`];
     /// [`crate::Error::Cancelled`] between chunks. After an error the sequence holds
     /// the tokens of all finished chunks and can go on from there.
     pub fn prefill(
@@ -50,7 +50,7 @@ impl<B: Backend> Context<B> {
         mut visit: impl FnMut(Vec<f32>),
     ) -> Result<()> {
         self.model.check_prompt(tokens)?;
-        sequence.check_room(tokens.len())?;
+        self.check_sequence(sequence, tokens.len())?;
         let (model, work) = (&self.model, &mut self.work);
         for chunk in tokens.chunks(self.chunk) {
             cancel.check()?;

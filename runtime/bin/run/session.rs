@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use indicatif::BinaryBytes;
-use kcache::backend::Backend;
-use kcache::backend::cpu::Cpu;
-use kcache::backend::cuda::Cuda;
+use kcache::backend::{AnyBackend, Backend};
 use kcache::cache::KvPolicy;
-use kcache::driver::{Device, DeviceChoice, Placement};
+use kcache::driver::DeviceChoice;
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
 use kcache::{Context, Error, Model};
@@ -63,26 +61,18 @@ pub fn open(
         ..ContextOptions::default()
     };
     let wish = Wish { options, policies };
-    let place = args.device.place();
-    let refused = |error| Failure::Input(format!("--device {}: {error}", args.device));
-    let remark = match place.map_err(refused)? {
-        Placement::Cuda(device) => match cuda(device, &checkpoint) {
-            Ok(backend) => return task.run(Opened::new(checkpoint, backend, None, wish)?),
-            // What `auto` finds unusable is none of the user's trouble.
-            Err(error) if args.device == DeviceChoice::Auto => Some(error.to_string()),
-            Err(error) => return Err(error.into()),
-        },
-        Placement::Cpu { reason } => reason.map(|reason| reason.to_string()),
-    };
-    let backend = Cpu::new(args.threads)?;
-    task.run(Opened::new(checkpoint, backend, remark, wish)?)
-}
-
-/// The device with its kernels loaded, if they can compute the model.
-fn cuda(device: Device, checkpoint: &Checkpoint) -> kcache::Result<Cuda> {
-    let backend = Cuda::new(device)?;
-    backend.check(&checkpoint.config)?;
-    Ok(backend)
+    let chosen = AnyBackend::choose(args.device, args.threads, &checkpoint.config);
+    let chosen = chosen.map_err(|error| match error {
+        Error::Device(error) if args.device != DeviceChoice::Auto => {
+            Failure::Input(format!("--device {}: {error}", args.device))
+        }
+        error => error.into(),
+    })?;
+    let remark = chosen.remark;
+    match chosen.backend {
+        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+        AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+    }
 }
 
 impl<B: Backend> Opened<B> {
