@@ -226,7 +226,9 @@ impl<B: Backend> Text<B> {
     fn try_draw(&mut self, logits: &[f32]) -> Result<()> {
         let text = &mut self.continuation;
         let mut pieces = [None, None];
-        if text.limit(&self.sequence).is_none() {
+        // Later limits were looked at when the last token was drawn.
+        let none_wanted = text.last().is_none() && text.limit(&self.sequence).is_some();
+        if !none_wanted {
             pieces[0] = text.draw(logits, self.sequence.tokens())?;
         }
         if let (None, Some(reason)) = (text.finish_reason(), text.limit(&self.sequence)) {

@@ -16,6 +16,11 @@ use crate::ui::Ui;
 
 /// What a subcommand does with a model, wherever that computes.
 pub trait Task {
+    /// Sequences that it holds at once.
+    fn sequences(&self) -> usize {
+        1
+    }
+
     /// Goes on from a checkpoint that is opened and planned for.
     ///
     /// # Errors
@@ -57,6 +62,7 @@ pub fn open(
     let checkpoint = Checkpoint::open(&args.model)?;
     let options = ContextOptions {
         n_ctx,
+        sequences: task.sequences(),
         chunk: args.chunk,
         ..ContextOptions::default()
     };
@@ -137,7 +143,11 @@ impl<B: Backend> Opened<B> {
 }
 
 fn plan_line(plan: &MemoryPlan) -> String {
-    let MemoryPlan { n_ctx, .. } = plan;
+    let times = match plan.sequences {
+        1 => String::new(),
+        n => format!("{n} times "),
+    };
+    let n_ctx = plan.n_ctx;
     let [weights, keys, values] = [plan.weights, plan.keys, plan.values].map(BinaryBytes);
     let [hot_rows, workspace] = [plan.hot_rows, plan.workspace].map(BinaryBytes);
     let mapped = match plan.weights_mapped {
@@ -149,7 +159,7 @@ fn plan_line(plan: &MemoryPlan) -> String {
         left.unwrap_or_default()
     };
     let mut line = format!(
-        "plan:     weights {weights}{mapped}; for {n_ctx} tokens K {keys}, V {values}, \
+        "plan:     weights {weights}{mapped}; for {times}{n_ctx} tokens K {keys}, V {values}, \
          hot rows {hot_rows}, workspace {workspace}{}",
         left(plan.available)
     );

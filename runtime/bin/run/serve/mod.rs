@@ -155,6 +155,10 @@ struct Serve<'a> {
 }
 
 impl Task for Serve<'_> {
+    fn sequences(&self) -> usize {
+        self.args.server.parallel
+    }
+
     fn run<B: Backend>(mut self, opened: Opened<B>) -> Result<()> {
         let (ui, server) = (&mut self.ui, &self.args.server);
         let recommended = &opened.checkpoint.generation;
