@@ -59,6 +59,9 @@ const CLOSING_TIME: Duration = Duration::from_millis(600);
 
 /// Flags of `run serve`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A request that leaves a sampling field out gets what the flags say, and then what
+the checkpoint says. Ctrl-C tells all clients and ends the server.")]
 pub struct ServeArgs {
     #[command(flatten)]
     model: ModelArgs,

@@ -12,7 +12,7 @@ use kcache::engine::GenerateOptions;
 
 use super::Endpoint;
 use super::error::ApiError;
-use super::fields::Fields;
+use super::fields::{Body, Fields};
 use super::objects::Objects;
 use super::reply::Reply;
 use crate::serve::Shared;
@@ -20,14 +20,20 @@ use crate::serve::gate::{self, Request, Update};
 use crate::serve::model::{Served, unix_time};
 
 /// What a body asks for.
-pub trait Wish: Send + 'static {
+pub trait Wish: Sized + Send + 'static {
+    /// Takes what it understands out of `body`.
+    ///
+    /// # Errors
+    /// 400 naming the field that cannot be used.
+    fn read(body: Body) -> Result<Self, ApiError>;
+
     /// What both endpoints understand.
     fn fields(&self) -> &Fields;
 
     /// How the text is written.
     ///
     /// # Errors
-    /// 400 naming the field that cannot be used.
+    /// 400 for a field out of its range.
     fn options(&self, model: &Served) -> Result<GenerateOptions, ApiError>;
 
     /// The ids of the prompt.
@@ -45,13 +51,17 @@ pub async fn answer<W: Wish>(
     shared: Arc<Shared>,
     endpoint: Endpoint,
     arrived: Instant,
-    wish: W,
+    body: Body,
 ) -> Result<Response, ApiError> {
     shared.check_fault()?;
+    let wish = W::read(body)?;
     shared.model.check_name(wish.fields().model.as_deref())?;
     let options = wish.options(&shared.model)?;
-    let stream = wish.fields().stream.unwrap_or(false);
-    let include_usage = wish.fields().include_usage();
+    let Fields {
+        stream,
+        include_usage,
+        ..
+    } = *wish.fields();
     let place = shared.gate.enter()?;
 
     let model = shared.model.clone();

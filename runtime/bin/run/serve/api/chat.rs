@@ -1,25 +1,18 @@
 //! `/v1/chat/completions`: the reply to a conversation.
 
+use kcache::engine::GenerateOptions;
 use kcache::models::chat::Message;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Wish;
 use super::error::ApiError;
-use super::fields::{Fields, is_empty};
+use super::fields::{Body, Fields, is_empty, max_tokens};
 use crate::serve::model::Served;
 
-use kcache::engine::GenerateOptions;
-
-/// The body of a request.
-#[derive(Debug, Deserialize)]
+/// A conversation to reply to.
 pub struct ChatRequest {
     messages: Vec<ChatMessage>,
-    max_completion_tokens: Option<u64>,
-    tools: Option<Value>,
-    functions: Option<Value>,
-    response_format: Option<ResponseFormat>,
-    #[serde(flatten)]
     fields: Fields,
 }
 
@@ -43,37 +36,29 @@ struct Part {
     text: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct ResponseFormat {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 impl Wish for ChatRequest {
+    fn read(mut body: Body) -> Result<Self, ApiError> {
+        body.refuse("tools", "calling tools", is_empty)?;
+        body.refuse("functions", "calling functions", is_empty)?;
+        let is_text = |format: &Value| format["type"] == "text";
+        body.refuse("response_format", "a type other than text", is_text)?;
+        let newer = max_tokens(&mut body, "max_completion_tokens")?;
+        let mut fields = Fields::read(&mut body)?;
+        fields.max_tokens = newer.or(fields.max_tokens);
+        Ok(Self {
+            messages: body.need("messages")?,
+            fields,
+        })
+    }
+
     fn fields(&self) -> &Fields {
         &self.fields
     }
 
     fn options(&self, model: &Served) -> Result<GenerateOptions, ApiError> {
-        let asked = |value: &Option<Value>| {
-            let value = value.as_ref();
-            value.is_some_and(|v| !v.is_null() && !is_empty(v))
-        };
-        if asked(&self.tools) {
-            return Err(ApiError::unsupported("tools", "calling tools"));
-        }
-        if asked(&self.functions) {
-            return Err(ApiError::unsupported("functions", "calling functions"));
-        }
-        if let Some(format) = self.response_format.as_ref().filter(|f| f.kind != "text") {
-            let what = format!("the type {:?}", format.kind);
-            return Err(ApiError::unsupported("response_format", &what));
-        }
-        let max_tokens = self.max_completion_tokens.or(self.fields.max_tokens);
-        let options = self.fields.options(model, max_tokens)?;
         Ok(GenerateOptions {
             continues_text: false,
-            ..options
+            ..self.fields.options(model)?
         })
     }
 

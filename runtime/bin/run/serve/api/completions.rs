@@ -2,32 +2,26 @@
 
 use kcache::engine::GenerateOptions;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::answer::Wish;
 use super::error::ApiError;
-use super::fields::Fields;
+use super::fields::{Body, Fields, is_empty, is_number};
 use crate::serve::model::Served;
 
 /// Tokens where neither the request nor the server's flags say how many, as in
 /// OpenAI's API.
-const MAX_TOKENS: u64 = 16;
+const MAX_TOKENS: usize = 16;
 
-/// The body of a request.
-#[derive(Debug, Deserialize)]
+/// A prompt to continue.
 pub struct CompletionRequest {
     prompt: Prompt,
-    echo: Option<bool>,
-    suffix: Option<String>,
-    best_of: Option<Value>,
-    #[serde(flatten)]
     fields: Fields,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected prompt to be a string, an array of one string, or an array of token ids"
+    expecting = "expected a string, an array of one string, or an array of token ids"
 )]
 enum Prompt {
     Text(String),
@@ -37,27 +31,24 @@ enum Prompt {
 }
 
 impl Wish for CompletionRequest {
+    fn read(mut body: Body) -> Result<Self, ApiError> {
+        body.refuse("echo", "repeating the prompt", is_empty)?;
+        body.refuse("suffix", "a text to lead to", is_empty)?;
+        body.refuse("best_of", "more than one choice", is_number(1.0))?;
+        Ok(Self {
+            prompt: body.need("prompt")?,
+            fields: Fields::read(&mut body)?,
+        })
+    }
+
     fn fields(&self) -> &Fields {
         &self.fields
     }
 
     fn options(&self, model: &Served) -> Result<GenerateOptions, ApiError> {
-        if self.echo == Some(true) {
-            return Err(ApiError::unsupported("echo", "repeating the prompt"));
-        }
-        if self.suffix.as_ref().is_some_and(|s| !s.is_empty()) {
-            return Err(ApiError::unsupported("suffix", "a text to lead to"));
-        }
-        let one = |v: &Value| v.is_null() || v.as_u64() == Some(1);
-        if self.best_of.as_ref().is_some_and(|v| !one(v)) {
-            return Err(ApiError::unsupported("best_of", "more than one choice"));
-        }
-        let default = match model.defaults.max_new_tokens {
-            Some(_) => None,
-            None => Some(MAX_TOKENS),
-        };
-        let max_tokens = self.fields.max_tokens.or(default);
-        self.fields.options(model, max_tokens)
+        let mut options = self.fields.options(model)?;
+        options.max_new_tokens.get_or_insert(MAX_TOKENS);
+        Ok(options)
     }
 
     fn prompt(&self, model: &Served) -> Result<Vec<u32>, ApiError> {

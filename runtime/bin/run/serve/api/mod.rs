@@ -20,13 +20,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use tokio::time::timeout;
 
 use super::Shared;
+use answer::answer;
+use chat::ChatRequest;
+use completions::CompletionRequest;
 use error::ApiError;
+use fields::Body;
 
 /// How long a client may take over a body.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -71,18 +74,18 @@ type Answer = Result<Response, ApiError>;
 
 async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     let arrived = Instant::now();
-    let wish: chat::ChatRequest = parse(request).await?;
-    answer::answer(shared, Endpoint::Chat, arrived, wish).await
+    let body = read(request).await?;
+    answer::<ChatRequest>(shared, Endpoint::Chat, arrived, body).await
 }
 
 async fn completions(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     let arrived = Instant::now();
-    let wish: completions::CompletionRequest = parse(request).await?;
-    answer::answer(shared, Endpoint::Completions, arrived, wish).await
+    let body = read(request).await?;
+    answer::<CompletionRequest>(shared, Endpoint::Completions, arrived, body).await
 }
 
 /// The JSON body of a request.
-async fn parse<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+async fn read(request: Request) -> Result<Body, ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     // A page of another origin cannot send this type without asking first.
@@ -96,7 +99,7 @@ async fn parse<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let late = |_| ApiError::other(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
     let body = body.map_err(late)?;
     let body = body.map_err(|e| ApiError::other(e.status(), e.body_text()))?;
-    serde_json::from_slice(&body).map_err(|e| ApiError::bad(format!("the body: {e}")))
+    Body::parse(&body)
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Response {
