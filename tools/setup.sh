@@ -6,6 +6,7 @@ set -euo pipefail
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v make >/dev/null || packages+=(make)
+command -v curl >/dev/null || packages+=(curl)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || packages+=(python3-venv)
