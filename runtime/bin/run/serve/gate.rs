@@ -109,10 +109,13 @@ impl Gate {
     /// 503 once the gate is closed or the engine has ended.
     pub fn submit(&self, request: Request) -> Result<(), ApiError> {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = inbox.as_ref().map(|inbox| inbox.send(request));
+        let sent = match &*inbox {
+            Some(inbox) => inbox.send(request).is_ok(),
+            None => false,
+        };
         match sent {
-            Some(Ok(())) => Ok(()),
-            _ => Err(ApiError::closing()),
+            true => Ok(()),
+            false => Err(ApiError::closing()),
         }
     }
 
