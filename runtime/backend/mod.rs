@@ -35,7 +35,7 @@ pub trait Backend: Send + Sync + 'static {
     /// K and V of one sequence, in all layers.
     type KvCache: SequenceCache;
     /// What a decode step leaves for the next one of the same workspace.
-    type StepMemo: Default + Send;
+    type StepMemo: Default + Send + Sync;
 
     /// What a user calls this backend, with the device it runs on.
     fn name(&self) -> String;
@@ -189,7 +189,7 @@ impl<'a, B: Backend + ?Sized> Projection<'a, B> {
 }
 
 /// What the engine asks of a cache without computing.
-pub trait SequenceCache: Send {
+pub trait SequenceCache: Send + Sync {
     /// Forgets all positions from `len` on, also those of an unfinished step.
     fn truncate(&mut self, len: usize);
     /// Counts since the cache was made.

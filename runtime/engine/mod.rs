@@ -17,6 +17,7 @@ pub mod stop;
 
 mod cancel;
 mod context;
+mod plan_text;
 mod sequence;
 
 pub use cancel::CancelFlag;

@@ -8,7 +8,7 @@ use kcache_models::tokenizer::Tokenizer;
 use kcache_models::weights::{ModelWeights, Upload, WeightSizes};
 use kcache_models::{Checkpoint, GenerationConfig, Tensor};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Memory};
 use crate::{Error, Result};
 
 /// Weights on a backend, with the tokenizer and the texts that go with them.
@@ -120,6 +120,20 @@ impl<B: Backend> Model<B> {
     /// other rows.
     pub fn step_weight_bytes(&self) -> u64 {
         self.step_weight_bytes
+    }
+
+    /// What the weights take, and what the backend's memories have for them and
+    /// everything else.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let mut memory = self.backend.memory(&self.config, &self.weight_sizes)?;
+        if !memory.weights_mapped {
+            // A plan counts the weights, and they are no longer among what is left.
+            memory.available = memory.available.map(|left| left + memory.weights);
+        }
+        Ok(memory)
     }
 
     /// # Errors
