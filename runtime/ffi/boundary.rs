@@ -119,21 +119,21 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
 
-    struct counter;
+    struct counter {}
     impl Object for counter {
         const NAME: &'static str = "counter";
         type Value = u32;
         type Shared = ();
     }
 
-    struct other;
+    struct other {}
     impl Object for other {
         const NAME: &'static str = "other";
         type Value = ();
         type Shared = ();
     }
 
-    fn counter() -> *mut counter {
+    fn new() -> *mut counter {
         let mut object = std::ptr::null_mut();
         // SAFETY: `object` can be written.
         let status = unsafe { create(&mut object, 0, |_| Ok(())) };
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn null_and_other_types_are_refused() {
         assert_eq!(add(std::ptr::null()), kcache_status::InvalidArgument);
-        let mut object = counter();
+        let mut object = new();
         // SAFETY: a live object, though of another type.
         let status = unsafe { call(object.cast::<other>().cast_const(), |_| Ok(())) };
         assert_eq!(status, kcache_status::InvalidArgument);
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_call_within_a_call_is_busy() {
-        let mut object = counter();
+        let mut object = new();
         // SAFETY: a live object.
         let status = unsafe {
             call(object, |handle| {
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_object_freed_within_a_call_lives_until_its_end() {
-        let mut object = counter();
+        let mut object = new();
         // SAFETY: a live object, which is not used after it was freed.
         let status = unsafe {
             call(object, |handle| {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_status_and_breaks_only_what_it_wrote_to() {
-        let mut object = counter();
+        let mut object = new();
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
         // SAFETY: a live object.

@@ -26,9 +26,6 @@ pub struct kcache_chat_message {
 ///
 /// KCACHE_STATUS_INVALID_ARGUMENT if the model has no template,
 /// KCACHE_STATUS_MODEL if the template refuses the messages.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_apply_chat_template(
     model: *const kcache_model,

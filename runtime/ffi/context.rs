@@ -56,9 +56,6 @@ pub fn not_made() -> Failure {
 ///
 /// KCACHE_STATUS_OUT_OF_MEMORY with the sizes if a sequence of n_ctx tokens cannot
 /// fit, KCACHE_STATUS_INVALID_ARGUMENT, KCACHE_STATUS_DEVICE.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_new(
     model: *const kcache_model,
@@ -86,9 +83,6 @@ pub unsafe extern "C" fn kcache_context_new(
 }
 
 /// Frees the context and makes `*context` NULL. NULL, and a pointer to NULL, are fine.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_free(context: *mut *mut kcache_context) {
     // SAFETY: the caller's promise.
@@ -98,9 +92,6 @@ pub unsafe extern "C" fn kcache_context_free(context: *mut *mut kcache_context) 
 /// Copies the text of the calling thread's last call about this context, if that
 /// failed, else an empty text, to `buffer` of `capacity` bytes; what does not fit
 /// is cut off. Returns the length of the whole text without its NUL.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_message(
     context: *const kcache_context,
@@ -112,9 +103,6 @@ pub unsafe extern "C" fn kcache_context_message(
 }
 
 /// What a sequence of this context takes. The caller has set the struct_size of `plan`.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_get_plan(
     context: *const kcache_context,
@@ -135,9 +123,6 @@ pub unsafe extern "C" fn kcache_context_get_plan(
 /// answers KCACHE_STATUS_CANCELLED, or ends its text with KCACHE_FINISH_CANCELLED,
 /// at the next prefill chunk or decode step, until kcache_context_clear_cancel().
 /// May be called from any thread and from a signal handler.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_cancel(context: *const kcache_context) -> kcache_status {
     // SAFETY: the caller's promise. Nothing here allocates or waits.
@@ -151,9 +136,6 @@ pub unsafe extern "C" fn kcache_context_cancel(context: *const kcache_context) -
 }
 
 /// Takes kcache_context_cancel() back, so that calls work again.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_clear_cancel(
     context: *mut kcache_context,
@@ -175,9 +157,6 @@ pub unsafe extern "C" fn kcache_context_clear_cancel(
 /// KCACHE_STATUS_BUFFER_TOO_SMALL before any work; KCACHE_STATUS_CANCELLED,
 /// KCACHE_STATUS_OUT_OF_MEMORY and KCACHE_STATUS_DEVICE leave the tokens of all
 /// finished chunks in the sequence, which can go on from there.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_prefill(
     context: *mut kcache_context,
@@ -219,9 +198,6 @@ pub struct kcache_step {
 ///
 /// On a GPU the sequences of a batch must come from contexts of the same size and
 /// policy. After a failure every sequence is as it was before the call.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_decode(
     context: *mut kcache_context,

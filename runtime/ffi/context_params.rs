@@ -9,7 +9,7 @@ use crate::cache::{GroupScore, KvPolicy, Selection, Weighting};
 use crate::engine::ContextOptions;
 
 /// Where V lives, for the field kv_policy.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub enum kcache_kv_policy {
     /// FULL while the whole context fits the device, else KCACHE.
@@ -23,7 +23,7 @@ pub enum kcache_kv_policy {
 }
 
 /// What weights the selected rows of V get, for the field v_weighting.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub enum kcache_v_weighting {
     /// Their probabilities.
@@ -36,7 +36,7 @@ pub enum kcache_v_weighting {
 
 /// How the query heads of a group rank rows of V together, for the field
 /// v_group_score.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub enum kcache_v_group_score {
     /// By the sum of their probabilities.
@@ -113,9 +113,6 @@ unsafe impl Versioned for kcache_context_params {
 
 /// Fills `params` with the defaults; `struct_size` is sizeof(*params).
 /// KCACHE_STATUS_INVALID_ARGUMENT for NULL or a size that no version had.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_context_params_default(
     params: *mut kcache_context_params,

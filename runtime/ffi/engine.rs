@@ -62,7 +62,7 @@ pub fn plan(wish: Wish, checkpoint: &Checkpoint, backend: &AnyBackend) -> Result
     let (config, weights) = (&checkpoint.config, checkpoint.weights.sizes());
     let (options, plan) = match backend {
         AnyBackend::Cpu(backend) => options.fit_policy(policies, backend, config, &weights),
-        AnyBackend::Cuda(backend) => options.fit_policy(policies, backend, config, &weights),
+        AnyBackend::Cuda(backend) => options.fit_policy(policies, &**backend, config, &weights),
     }?;
     Ok(Planned { options, plan })
 }
@@ -78,7 +78,7 @@ pub fn load(
 ) -> Result<Arc<dyn AnyModel>> {
     Ok(match backend {
         AnyBackend::Cpu(b) => Arc::new(Model::from_checkpoint(checkpoint, b, progress)?),
-        AnyBackend::Cuda(b) => Arc::new(Model::from_checkpoint(checkpoint, b, progress)?),
+        AnyBackend::Cuda(b) => Arc::new(Model::from_checkpoint(checkpoint, *b, progress)?),
     })
 }
 

@@ -87,9 +87,6 @@ unsafe impl Versioned for kcache_generate_params {
 
 /// Fills `params` with the defaults; `struct_size` is sizeof(*params).
 /// KCACHE_STATUS_INVALID_ARGUMENT for NULL or a size that no version had.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_generate_params_default(
     params: *mut kcache_generate_params,
@@ -113,9 +110,6 @@ pub unsafe extern "C" fn kcache_generate_params_default(
 /// KCACHE_STATUS_CANCELLED during the prompt, whose finished chunks the sequence
 /// holds; KCACHE_STATUS_OUT_OF_MEMORY and KCACHE_STATUS_DEVICE leave all finished
 /// chunks and steps in the sequence.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_generate(
     context: *mut kcache_context,

@@ -86,9 +86,6 @@ impl kcache_memory_plan {
 ///
 /// KCACHE_STATUS_OUT_OF_MEMORY with the sizes if it would not fit,
 /// KCACHE_STATUS_INVALID_ARGUMENT for params out of range.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_plan(
     model: *const kcache_model,

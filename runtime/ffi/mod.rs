@@ -7,21 +7,37 @@
 //!
 //! Types bear the names that they have in C.
 #![allow(non_camel_case_types)]
+// Said once for all functions, in the header.
+#![allow(clippy::missing_safety_doc)]
+
+// In the order of the header.
+pub mod version;
+
+pub mod status;
+
+pub mod model;
+
+pub mod model_info;
+
+pub mod tokens;
 
 pub mod chat;
-pub mod context;
+
 pub mod context_params;
-pub mod generate;
+
 pub mod memory_plan;
-pub mod model;
-pub mod model_info;
-pub mod sampler;
+
+pub mod context;
+
 pub mod sequence;
+
+pub mod generate;
+
 pub mod statistics;
-pub mod status;
+
+pub mod sampler;
+
 pub mod token_stream;
-pub mod tokens;
-pub mod version;
 
 mod boundary;
 mod buffer;
@@ -30,4 +46,5 @@ mod failure;
 mod handle;
 mod input;
 mod message;
+mod model_state;
 mod versioned;

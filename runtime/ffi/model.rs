@@ -1,21 +1,14 @@
 //! Models: opened, then loaded.
 
 use std::ffi::{c_char, c_void};
-use std::path::Path;
-use std::sync::Arc;
-
-use kcache_models::Checkpoint;
 
 use super::boundary;
-use super::engine::{self, AnyModel, Facts, Planned, Wish};
-use super::failure::{Failure, Result};
 use super::handle::Object;
 use super::input;
+use super::model_state::{Opened, Source, State};
 use super::status::kcache_status;
 use super::versioned::{self, Versioned};
 use crate::Error;
-use crate::backend::AnyBackend;
-use crate::driver::{DeviceChoice, DriverError};
 
 /// A model: its files, its tokenizer, and, once loaded, its weights on a device.
 ///
@@ -31,32 +24,6 @@ impl Object for kcache_model {
     const NAME: &'static str = "model";
     type Value = State;
     type Shared = ();
-}
-
-/// How far a model is.
-pub enum State {
-    /// It could not be opened.
-    Failed,
-    /// Files are checked, weights are not loaded.
-    Opened(Box<Opened>),
-    /// Ready for contexts.
-    Loaded(Source, Facts, Arc<dyn AnyModel>),
-}
-
-/// A model whose weights are not loaded.
-pub struct Opened {
-    source: Source,
-    facts: Facts,
-    checkpoint: Checkpoint,
-    backend: AnyBackend,
-}
-
-/// What the caller asked for.
-#[derive(Clone)]
-pub struct Source {
-    device: DeviceChoice,
-    threads: Option<usize>,
-    log: Log,
 }
 
 /// A function of the caller's that is told what kcache chose: which device and
@@ -111,9 +78,6 @@ unsafe impl Versioned for kcache_model_params {
 
 /// Fills `params` with the defaults; `struct_size` is sizeof(*params).
 /// KCACHE_STATUS_INVALID_ARGUMENT for NULL or a size that no version had.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_params_default(
     params: *mut kcache_model_params,
@@ -132,9 +96,6 @@ pub unsafe extern "C" fn kcache_model_params_default(
 /// KCACHE_STATUS_MODEL for files that are missing, damaged or not supported,
 /// KCACHE_STATUS_DEVICE for a device that cannot be used,
 /// KCACHE_STATUS_INVALID_ARGUMENT.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_open(
     params: *const kcache_model_params,
@@ -156,9 +117,6 @@ pub unsafe extern "C" fn kcache_model_open(
 /// After a failure the model is opened and not loaded, as before the call:
 /// KCACHE_STATUS_CANCELLED if `progress` returned 0, KCACHE_STATUS_OUT_OF_MEMORY,
 /// KCACHE_STATUS_DEVICE, KCACHE_STATUS_MODEL. Loading a loaded model does nothing.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_load(
     model: *mut kcache_model,
@@ -180,9 +138,6 @@ pub unsafe extern "C" fn kcache_model_load(
 }
 
 /// Frees the model and makes `*model` NULL. NULL, and a pointer to NULL, are fine.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_free(model: *mut *mut kcache_model) {
     // SAFETY: the caller's promise.
@@ -192,9 +147,6 @@ pub unsafe extern "C" fn kcache_model_free(model: *mut *mut kcache_model) {
 /// Copies the text of the calling thread's last call about this model, if that
 /// failed, else an empty text, to `buffer` of `capacity` bytes; what does not fit
 /// is cut off. Returns the length of the whole text without its NUL.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_message(
     model: *const kcache_model,
@@ -203,139 +155,4 @@ pub unsafe extern "C" fn kcache_model_message(
 ) -> usize {
     // SAFETY: the caller's promise.
     unsafe { boundary::message(model, buffer, capacity) }
-}
-
-impl Source {
-    /// # Safety
-    /// The texts in `params` are as the header says.
-    unsafe fn new(params: &kcache_model_params) -> Result<Self> {
-        // SAFETY: passed on.
-        let device = unsafe { input::optional_text("device", params.device)? };
-        let device = device.unwrap_or("auto").parse();
-        Ok(Self {
-            device: device.map_err(|error: DriverError| Failure::argument(error.to_string()))?,
-            threads: input::count(params.n_threads),
-            log: Log {
-                callback: params.log,
-                user_data: params.log_user_data,
-            },
-        })
-    }
-}
-
-impl Opened {
-    fn new(path: &str, source: Source) -> Result<Self> {
-        let checkpoint = Checkpoint::open(Path::new(path))?;
-        let config = &checkpoint.config;
-        let chosen = AnyBackend::choose(source.device, source.threads, config)?;
-        let facts = Facts::new(&checkpoint, &chosen.backend);
-        let remark = chosen.remark.map(|remark| format!(" ({remark})"));
-        let (device, remark) = (&facts.device, remark.unwrap_or_default());
-        source.log.line(&format!("device: {device}{remark}"));
-        Ok(Self {
-            source,
-            facts,
-            checkpoint,
-            backend: chosen.backend,
-        })
-    }
-}
-
-impl State {
-    /// What the model says of itself.
-    ///
-    /// # Errors
-    /// If it could not be opened.
-    pub fn facts(&self) -> Result<&Facts> {
-        match self {
-            Self::Failed => Err(Failure::argument("the model could not be opened")),
-            Self::Opened(opened) => Ok(&opened.facts),
-            Self::Loaded(_, facts, _) => Ok(facts),
-        }
-    }
-
-    /// Which context it would be.
-    ///
-    /// # Errors
-    /// As [`engine::plan`], and if the model could not be opened.
-    pub fn plan(&self, wish: Wish) -> Result<Planned> {
-        Ok(match self {
-            Self::Failed => return Err(Failure::argument("the model could not be opened")),
-            Self::Opened(opened) => engine::plan(wish, &opened.checkpoint, &opened.backend)?,
-            Self::Loaded(_, _, model) => model.plan(wish)?,
-        })
-    }
-
-    /// The model for contexts, and who is told about them.
-    ///
-    /// # Errors
-    /// If it is not loaded.
-    pub fn loaded(&self) -> Result<(&Arc<dyn AnyModel>, &Log)> {
-        match self {
-            Self::Loaded(source, _, model) => Ok((model, &source.log)),
-            _ => Err(Failure::argument(
-                "the model is not loaded; call kcache_model_load first",
-            )),
-        }
-    }
-
-    fn load(&mut self, progress: &mut dyn FnMut(u64, u64) -> crate::Result<()>) -> Result<()> {
-        let opened = match std::mem::replace(self, Self::Failed) {
-            Self::Opened(opened) => opened,
-            other => {
-                *self = other;
-                return self.facts().map(|_| ());
-            }
-        };
-        let Opened {
-            source,
-            facts,
-            checkpoint,
-            backend,
-        } = *opened;
-        match engine::load(checkpoint.clone(), backend, progress) {
-            Ok(model) => {
-                *self = Self::Loaded(source, facts, model);
-                Ok(())
-            }
-            Err(error) => {
-                // The backend went with what was loaded. Where it cannot be had
-                // again, the first error says why.
-                let config = &checkpoint.config;
-                let chosen = AnyBackend::choose(source.device, source.threads, config);
-                if let Ok(chosen) = chosen {
-                    *self = Self::Opened(Box::new(Opened {
-                        source,
-                        facts,
-                        checkpoint,
-                        backend: chosen.backend,
-                    }));
-                }
-                Err(error.into())
-            }
-        }
-    }
-}
-
-/// The caller's log.
-#[derive(Clone, Copy)]
-pub struct Log {
-    callback: kcache_log_callback,
-    user_data: *mut c_void,
-}
-
-// SAFETY: the header asks that the pointer may be used by every thread that
-// calls kcache with the model.
-unsafe impl Send for Log {}
-// SAFETY: as above.
-unsafe impl Sync for Log {}
-
-impl Log {
-    /// Tells `text`, which has no NUL.
-    pub fn line(&self, text: &str) {
-        if let (Some(callback), Ok(text)) = (self.callback, std::ffi::CString::new(text)) {
-            // SAFETY: the caller's function, as the header says.
-            unsafe { callback(text.as_ptr(), self.user_data) };
-        }
-    }
 }

@@ -4,7 +4,8 @@ use std::ffi::c_char;
 
 use super::boundary;
 use super::buffer;
-use super::model::{State, kcache_model};
+use super::model::kcache_model;
+use super::model_state::State;
 use super::status::kcache_status;
 use super::versioned::{self, Versioned};
 
@@ -47,9 +48,6 @@ unsafe impl Versioned for kcache_model_info {
 }
 
 /// Fills `info`, whose struct_size the caller has set.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_get_info(
     model: *const kcache_model,
@@ -81,9 +79,6 @@ pub unsafe extern "C" fn kcache_model_get_info(
 
 /// The device that the model computes on, as a text for people, such as
 /// "cpu, 8 threads".
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_get_device(
     model: *const kcache_model,
@@ -101,9 +96,6 @@ pub unsafe extern "C" fn kcache_model_get_device(
 }
 
 /// The token ids that end a text of this model.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_get_end_tokens(
     model: *const kcache_model,

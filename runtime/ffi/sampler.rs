@@ -86,9 +86,6 @@ impl kcache_sampling_params {
 /// Fills `params` so that the most likely token is taken; `struct_size` is
 /// sizeof(*params). KCACHE_STATUS_INVALID_ARGUMENT for NULL or a size that no
 /// version had.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sampling_params_default(
     params: *mut kcache_sampling_params,
@@ -100,9 +97,6 @@ pub unsafe extern "C" fn kcache_sampling_params_default(
 
 /// Fills `params`, whose struct_size the caller has set, with what the model's
 /// files recommend: greedy unless they say to sample. The seed is 0.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_model_get_sampling(
     model: *const kcache_model,
@@ -122,9 +116,6 @@ pub unsafe extern "C" fn kcache_model_get_sampling(
 /// `*sampler` is written in any case, unless `sampler` is NULL, and must be freed:
 /// after a failure it is there for kcache_sampler_message().
 /// KCACHE_STATUS_INVALID_ARGUMENT for params out of range.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sampler_new(
     params: *const kcache_sampling_params,
@@ -145,9 +136,6 @@ pub unsafe extern "C" fn kcache_sampler_new(
 /// repetition_penalty looks at.
 ///
 /// KCACHE_STATUS_INVALID_ARGUMENT, also for a logit that is NaN.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sampler_sample(
     sampler: *mut kcache_sampler,
@@ -176,9 +164,6 @@ pub unsafe extern "C" fn kcache_sampler_sample(
 }
 
 /// Frees the sampler and makes `*sampler` NULL. NULL, and a pointer to NULL, are fine.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sampler_free(sampler: *mut *mut kcache_sampler) {
     // SAFETY: the caller's promise.
@@ -188,9 +173,6 @@ pub unsafe extern "C" fn kcache_sampler_free(sampler: *mut *mut kcache_sampler) 
 /// Copies the text of the calling thread's last call about this sampler, if that
 /// failed, else an empty text, to `buffer` of `capacity` bytes; what does not fit
 /// is cut off. Returns the length of the whole text without its NUL.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sampler_message(
     sampler: *const kcache_sampler,

@@ -59,9 +59,6 @@ unsafe impl Versioned for kcache_sequence_info {
 /// context's, and `*sequence` is then NULL.
 ///
 /// KCACHE_STATUS_OUT_OF_MEMORY, KCACHE_STATUS_DEVICE.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_new(
     context: *mut kcache_context,
@@ -85,9 +82,6 @@ pub unsafe extern "C" fn kcache_sequence_new(
 }
 
 /// Frees the sequence and makes `*sequence` NULL. NULL, and a pointer to NULL, are fine.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_free(sequence: *mut *mut kcache_sequence) {
     // SAFETY: the caller's promise.
@@ -98,9 +92,6 @@ pub unsafe extern "C" fn kcache_sequence_free(sequence: *mut *mut kcache_sequenc
 /// failed, else an empty text, to `buffer` of `capacity` bytes; what does not fit
 /// is cut off. Returns the length of the whole text without its NUL. Calls that
 /// take a context too leave their text there.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_message(
     sequence: *const kcache_sequence,
@@ -112,9 +103,6 @@ pub unsafe extern "C" fn kcache_sequence_message(
 }
 
 /// Fills `info`, whose struct_size the caller has set.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_get_info(
     sequence: *const kcache_sequence,
@@ -139,9 +127,6 @@ pub unsafe extern "C" fn kcache_sequence_get_info(
 }
 
 /// The tokens whose K and V are held, in order.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_get_tokens(
     sequence: *const kcache_sequence,
@@ -160,9 +145,6 @@ pub unsafe extern "C" fn kcache_sequence_get_tokens(
 
 /// Forgets all tokens from the one of index `n_tokens` on, so that others can
 /// follow. More tokens than the sequence has change nothing.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_truncate(
     sequence: *mut kcache_sequence,
@@ -181,9 +163,6 @@ pub unsafe extern "C" fn kcache_sequence_truncate(
 /// number to `n_kept`: a prompt that goes on from an earlier one, as in a
 /// conversation, is then computed from `tokens + *n_kept` on. The last of
 /// `tokens` is never kept, since what follows is drawn from its logits.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_sequence_keep_prefix(
     sequence: *mut kcache_sequence,

@@ -4,7 +4,7 @@ use super::versioned::Versioned;
 use crate::engine::{FinishReason, Stats};
 
 /// Why a text ended.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub enum kcache_finish {
     /// An end token was drawn.

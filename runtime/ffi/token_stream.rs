@@ -41,9 +41,6 @@ pub struct Stream {
 ///
 /// `*stream` is written in any case, unless `stream` is NULL, and must be freed:
 /// after a failure it is there for kcache_token_stream_message().
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_new(
     model: *const kcache_model,
@@ -68,9 +65,6 @@ pub unsafe extern "C" fn kcache_token_stream_new(
 
 /// Adds a token. KCACHE_STATUS_MODEL for one outside the vocabulary, and
 /// KCACHE_STATUS_INVALID_ARGUMENT after kcache_token_stream_finish().
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_push(
     stream: *mut kcache_token_stream,
@@ -89,9 +83,6 @@ pub unsafe extern "C" fn kcache_token_stream_push(
 }
 
 /// Ends the text: what was held back, as part of a character, becomes U+FFFD.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_finish(
     stream: *mut kcache_token_stream,
@@ -108,9 +99,6 @@ pub unsafe extern "C" fn kcache_token_stream_finish(
 }
 
 /// Takes the text that came together since the last call that filled a buffer.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_take(
     stream: *mut kcache_token_stream,
@@ -132,9 +120,6 @@ pub unsafe extern "C" fn kcache_token_stream_take(
 }
 
 /// Frees the stream and makes `*stream` NULL. NULL, and a pointer to NULL, are fine.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_free(stream: *mut *mut kcache_token_stream) {
     // SAFETY: the caller's promise.
@@ -144,9 +129,6 @@ pub unsafe extern "C" fn kcache_token_stream_free(stream: *mut *mut kcache_token
 /// Copies the text of the calling thread's last call about this stream, if that
 /// failed, else an empty text, to `buffer` of `capacity` bytes; what does not fit
 /// is cut off. Returns the length of the whole text without its NUL.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_token_stream_message(
     stream: *const kcache_token_stream,

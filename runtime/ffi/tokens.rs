@@ -12,9 +12,6 @@ use super::status::kcache_status;
 /// Special tokens that are written out in it, as chat templates do, are
 /// recognised. With `add_special` 1 the ids begin and end as the model wants a
 /// whole text to; pass 0 for what a chat template has made.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_tokenize(
     model: *const kcache_model,
@@ -41,9 +38,6 @@ pub unsafe extern "C" fn kcache_tokenize(
 /// The text of token ids, UTF-8: bytes that are none become U+FFFD. With
 /// `skip_special` 1, tokens that mark structure, such as the end of a turn, are
 /// left out. To show tokens as they come, use a kcache_token_stream.
-///
-/// # Safety
-/// See the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kcache_detokenize(
     model: *const kcache_model,

@@ -69,7 +69,7 @@ pub fn open(
     })?;
     let remark = chosen.remark;
     match chosen.backend {
-        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, *backend, remark, wish)?),
         AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
     }
 }
