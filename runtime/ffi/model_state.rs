@@ -1,6 +1,6 @@
 //! How far a model is: opened, loaded, or neither.
 
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
 
