@@ -30,6 +30,10 @@ use crate::driver::HostLimits;
 use crate::{Error, Result};
 use rope::RopeTable;
 
+/// More than any machine has processors: a mistaken number shall not fill the
+/// system with threads.
+const MAX_THREADS: usize = 1024;
+
 /// The processor, through a pool of threads of its own.
 pub struct Cpu {
     pool: ThreadPool,
@@ -39,12 +43,13 @@ impl Cpu {
     /// Starts `threads` threads, or one for each processor the system grants.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for 0 threads or more than the system allows.
+    /// [`Error::InvalidArgument`] for 0 threads, more than 1,024, or more than
+    /// the system allows.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        if threads == Some(0) {
-            return Err(Error::InvalidArgument(
-                "the CPU backend needs at least 1 thread, got 0".into(),
-            ));
+        if let Some(threads) = threads.filter(|n| !(1..=MAX_THREADS).contains(n)) {
+            return Err(Error::InvalidArgument(format!(
+                "the CPU backend takes 1 to {MAX_THREADS} threads, got {threads}"
+            )));
         }
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.unwrap_or(0))
