@@ -4,6 +4,8 @@
  */
 #include "check.h"
 
+#include <dirent.h>
+
 static kcache_context *context;
 static kcache_sequence *sequence;
 static int calls;
@@ -48,6 +50,18 @@ static int32_t cancel(uint32_t token, const char *text, size_t text_length, void
     return 1;
 }
 
+/* Threads of this process. */
+static int threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    int n = -2; /* . and .. */
+    if (tasks == NULL)
+        return 0;
+    while (readdir(tasks) != NULL)
+        n++;
+    closedir(tasks);
+    return n;
+}
+
 static kcache_model *loaded_at_second_try(const char *path) {
     kcache_model_params params;
     kcache_model *model = NULL;
@@ -55,6 +69,7 @@ static kcache_model *loaded_at_second_try(const char *path) {
     OK(kcache_model_params_default(&params, sizeof params));
     params.path = path;
     params.device = "cpu";
+    params.n_threads = 1;
     params.log = log_line;
     params.log_user_data = log;
     OK(kcache_model_open(&params, &model));
@@ -105,6 +120,7 @@ int main(int argc, char **argv) {
     OK(kcache_context_clear_cancel(context));
     OK(kcache_prefill(context, sequence, prompt, 1, NULL, 0));
 
+    CHECK(threads() == 2); /* this one and the model's: nothing is global */
     params.on_token = free_all;
     calls = 0;
     OK(kcache_generate(context, sequence, prompt, 1, &params, &statistics));

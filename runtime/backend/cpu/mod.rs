@@ -131,7 +131,7 @@ impl Backend for Cpu {
     }
 
     fn vector(&self, tensor: &Tensor) -> Result<Vec<f32>> {
-        load::vector(tensor)
+        self.scope(|| load::vector(tensor))
     }
 
     fn rope(&self, config: &ModelConfig) -> Result<RopeTable> {
