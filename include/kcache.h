@@ -185,11 +185,17 @@ typedef struct kcache_model_params {
     /// sizeof(kcache_model_params)
     size_t struct_size;
     /// A Hugging Face directory or a GGUF file, UTF-8. Must not be NULL. The
-    /// files must stay as they are until the model and its contexts are freed.
+    /// files must stay as they are until the model and its contexts are freed,
+    /// unless copy_weights is 1.
     const char *path;
     /// "auto", "cpu", "cuda" or "cuda:N"; NULL is "auto": the first GPU that can
     /// run the model, else the CPU.
     const char *device;
+    /// 1: the weights are read into memory when the model is opened, and the
+    /// files may then change; 0: they are mapped, which is quick and shared.
+    uint32_t copy_weights;
+    /// 0.
+    uint32_t reserved;
     /// CPU threads; 0: one for each processor that the system grants.
     size_t n_threads;
     /// Is told what was chosen; may be NULL. Called during kcache_model_open()

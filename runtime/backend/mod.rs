@@ -47,8 +47,9 @@ pub trait Backend: Send + Sync + 'static {
     fn check(&self, config: &ModelConfig) -> Result<()>;
 
     /// What a model of `config` with such weights takes of this backend's
-    /// memories, and what those have left.
-    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory>;
+    /// memories, and what those have for them and everything else. `loaded`:
+    /// whether the weights are among what is taken already.
+    fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory>;
 
     /// Runs `work`, which may call the other methods, with the backend's
     /// threads or device context current.

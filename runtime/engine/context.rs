@@ -40,7 +40,7 @@ impl ContextOptions {
     ) -> Result<MemoryPlan> {
         backend.check(config)?;
         let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
-        self.plan_within(&backend.memory(config, weights)?, config, chunk)
+        self.plan_within(&backend.memory(config, weights, false)?, config, chunk)
     }
 
     /// These options with the first of `policies` under which the whole context
@@ -58,7 +58,12 @@ impl ContextOptions {
     ) -> Result<(Self, MemoryPlan)> {
         backend.check(config)?;
         let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
-        self.fit_within(policies, &backend.memory(config, weights)?, config, chunk)
+        self.fit_within(
+            policies,
+            &backend.memory(config, weights, false)?,
+            config,
+            chunk,
+        )
     }
 
     /// As [`ContextOptions::fit_policy`], beside the weights of a loaded model.

@@ -53,8 +53,8 @@ impl<B: Backend> Model<B> {
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
         backend.check(&checkpoint.config)?;
-        let sizes = checkpoint.weights.sizes();
-        let weight_bytes = backend.memory(&checkpoint.config, &sizes)?.weights;
+        let sizes = checkpoint.weight_sizes();
+        let weight_bytes = backend.memory(&checkpoint.config, &sizes, false)?.weights;
         let mut loader = Loader {
             backend: &backend,
             loaded: 0,
@@ -128,12 +128,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// [`Error::Device`].
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let mut memory = self.backend.memory(&self.config, &self.weight_sizes)?;
-        if !memory.weights_mapped {
-            // A plan counts the weights, and they are no longer among what is left.
-            memory.available = memory.available.map(|left| left + memory.weights);
-        }
-        Ok(memory)
+        self.backend.memory(&self.config, &self.weight_sizes, true)
     }
 
     /// # Errors

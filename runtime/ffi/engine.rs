@@ -44,7 +44,7 @@ impl Facts {
             chat_template: checkpoint.chat_template.clone(),
             sampling: SamplingParams::recommended(&checkpoint.generation),
             end_tokens: checkpoint.generation.eos_token_ids.clone(),
-            weight_bytes: checkpoint.weights.sizes().bytes,
+            weight_bytes: checkpoint.weight_sizes().bytes,
             device: match backend {
                 AnyBackend::Cpu(backend) => backend.name(),
                 AnyBackend::Cuda(backend) => backend.name(),
@@ -59,7 +59,7 @@ impl Facts {
 /// As [`ContextOptions::fit_policy`].
 pub fn plan(wish: Wish, checkpoint: &Checkpoint, backend: &AnyBackend) -> Result<Planned> {
     let Wish { options, policies } = wish;
-    let (config, weights) = (&checkpoint.config, checkpoint.weights.sizes());
+    let (config, weights) = (&checkpoint.config, checkpoint.weight_sizes());
     let (options, plan) = match backend {
         AnyBackend::Cpu(backend) => options.fit_policy(policies, backend, config, &weights),
         AnyBackend::Cuda(backend) => options.fit_policy(policies, &**backend, config, &weights),

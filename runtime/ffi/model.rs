@@ -45,11 +45,17 @@ pub struct kcache_model_params {
     /// sizeof(kcache_model_params)
     pub struct_size: usize,
     /// A Hugging Face directory or a GGUF file, UTF-8. Must not be NULL. The
-    /// files must stay as they are until the model and its contexts are freed.
+    /// files must stay as they are until the model and its contexts are freed,
+    /// unless copy_weights is 1.
     pub path: *const c_char,
     /// "auto", "cpu", "cuda" or "cuda:N"; NULL is "auto": the first GPU that can
     /// run the model, else the CPU.
     pub device: *const c_char,
+    /// 1: the weights are read into memory when the model is opened, and the
+    /// files may then change; 0: they are mapped, which is quick and shared.
+    pub copy_weights: u32,
+    /// 0.
+    pub reserved: u32,
     /// CPU threads; 0: one for each processor that the system grants.
     pub n_threads: usize,
     /// Is told what was chosen; may be NULL. Called during kcache_model_open()
@@ -59,16 +65,18 @@ pub struct kcache_model_params {
     pub log_user_data: *mut c_void,
 }
 
-// SAFETY: pointers, an optional function and sizes, all of one word.
+// SAFETY: pointers, an optional function, sizes, and a pair of 32 bits.
 unsafe impl Versioned for kcache_model_params {
     const NAME: &'static str = "kcache_model_params";
-    const FIRST_SIZE: usize = 6 * size_of::<usize>();
+    const FIRST_SIZE: usize = 7 * size_of::<usize>();
 
     fn initial() -> Self {
         Self {
             struct_size: size_of::<Self>(),
             path: std::ptr::null(),
             device: std::ptr::null(),
+            copy_weights: 0,
+            reserved: 0,
             n_threads: 0,
             log: None,
             log_user_data: std::ptr::null_mut(),

@@ -4,14 +4,14 @@ use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
 
-use kcache_models::Checkpoint;
+use kcache_models::{Checkpoint, Reading};
 
 use super::engine::{self, AnyModel, Facts, Planned, Wish};
 use super::failure::{Failure, Result};
 use super::input;
 use super::model::{kcache_log_callback, kcache_model_params};
 use crate::backend::AnyBackend;
-use crate::driver::{DeviceChoice, DriverError};
+use crate::driver::{DeviceChoice, DriverError, HostLimits};
 
 /// How far a model is.
 pub enum State {
@@ -42,6 +42,7 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Source {
     device: DeviceChoice,
+    reading: Reading,
     threads: Option<usize>,
     log: Log,
 }
@@ -58,6 +59,10 @@ impl Source {
         let device = device.unwrap_or("auto").parse();
         Ok(Self {
             device: device.map_err(|error: DriverError| Failure::argument(error.to_string()))?,
+            reading: match input::flag("copy_weights", params.copy_weights)? {
+                true => HostLimits::read().copies(),
+                false => Reading::Mapped,
+            },
             threads: input::count(params.n_threads),
             log: Log {
                 callback: params.log,
@@ -71,9 +76,9 @@ impl Opened {
     /// Opens the files at `path`, and the device.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`] and [`AnyBackend::choose`].
+    /// As [`Checkpoint::open_by`] and [`AnyBackend::choose`].
     pub fn new(path: &str, source: Source) -> Result<Self> {
-        let checkpoint = Checkpoint::open(Path::new(path))?;
+        let checkpoint = Checkpoint::open_by(Path::new(path), source.reading)?;
         let config = &checkpoint.config;
         let chosen = AnyBackend::choose(source.device, source.threads, config)?;
         let facts = Facts::new(&checkpoint, &chosen.backend);

@@ -37,7 +37,7 @@ for cc in gcc clang; do
     for example in simple batch; do
         $cc -std=c99 -O2 "${warnings[@]}" examples/$example.c -o "$work/$example-$cc" "${library[@]}"
     done
-    for source in arguments callbacks threads fork cancel tokens; do
+    for source in arguments callbacks threads fork copied cancel tokens; do
         $cc -std=c99 -O2 "${warnings[@]}" tests/c_api/$source.c -o "$work/$source-$cc" "${library[@]}"
     done
     for source in examples/chat tests/c_api/tokens; do
@@ -52,6 +52,8 @@ for cc in gcc clang; do
     "$work/callbacks-$cc" $small
     "$work/threads-$cc" $small
     "$work/fork-$cc" $small
+    rm -rf "$work/model" && cp -r $small "$work/model"
+    "$work/copied-$cc" "$work/model"
 done
 "$work/cancel-gcc" $model 4096 256
 "$work/simple-gcc" $model

@@ -104,15 +104,17 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn memory(&self, _: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
+    /// Weights are used where they were opened, so loading them takes nothing.
+    fn memory(&self, _: &ModelConfig, weights: &WeightSizes, _: bool) -> Result<Memory> {
         let limits = HostLimits::read();
+        let taken = if weights.copied { weights.bytes } else { 0 };
         Ok(Memory {
             weights: weights.bytes,
-            weights_mapped: true,
+            weights_mapped: !weights.copied,
             kv_element: size_of::<f32>(),
             activation_element: size_of::<f32>(),
             workspace_per_position: 0,
-            available: limits.left(),
+            available: limits.left().map(|left| left + taken),
             host: None,
         })
     }

@@ -53,7 +53,7 @@ pub fn open(
     policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open(&args.model)?;
+    let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
     let options = ContextOptions {
         n_ctx,
         chunk: args.chunk,
@@ -76,7 +76,7 @@ pub fn open(
 
 impl<B: Backend> Opened<B> {
     fn new(checkpoint: Checkpoint, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
-        let weights = checkpoint.weights.sizes();
+        let weights = checkpoint.weight_sizes();
         let Wish { options, policies } = wish;
         let config = &checkpoint.config;
         let (options, plan) = options.fit_policy(policies, &backend, config, &weights)?;
