@@ -13,7 +13,7 @@ pub enum AnyBackend {
     /// The processor.
     Cpu(Cpu),
     /// A CUDA device.
-    Cuda(Cuda),
+    Cuda(Box<Cuda>),
 }
 
 /// A backend, and why it is not the one that a user would expect.
@@ -40,7 +40,7 @@ impl AnyBackend {
             Placement::Cuda(device) => match cuda(device, config) {
                 Ok(backend) => {
                     return Ok(Chosen {
-                        backend: Self::Cuda(backend),
+                        backend: Self::Cuda(Box::new(backend)),
                         remark: None,
                     });
                 }

@@ -20,6 +20,7 @@ pub mod stop;
 mod cancel;
 mod context;
 mod continuation;
+mod plan_text;
 mod sequence;
 
 pub use batch::{Batch, TextId};

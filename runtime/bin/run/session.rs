@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use indicatif::BinaryBytes;
 use kcache::backend::{AnyBackend, Backend};
 use kcache::cache::KvPolicy;
 use kcache::driver::DeviceChoice;
@@ -59,7 +58,7 @@ pub fn open(
     policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open(&args.model)?;
+    let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
     let options = ContextOptions {
         n_ctx,
         sequences: task.sequences(),
@@ -76,14 +75,14 @@ pub fn open(
     })?;
     let remark = chosen.remark;
     match chosen.backend {
-        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, *backend, remark, wish)?),
         AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
     }
 }
 
 impl<B: Backend> Opened<B> {
     fn new(checkpoint: Checkpoint, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
-        let weights = checkpoint.weights.sizes();
+        let weights = checkpoint.weight_sizes();
         let Wish { options, policies } = wish;
         let config = &checkpoint.config;
         let (options, plan) = options.fit_policy(policies, &backend, config, &weights)?;
@@ -130,7 +129,7 @@ impl<B: Backend> Opened<B> {
         let device = self.backend.name();
         ui.console
             .note(format!("device:   {device}{}", remark.unwrap_or_default()));
-        ui.console.note(plan_line(&self.plan));
+        ui.console.note(format!("plan:     {}", self.plan));
         let bar = ui.console.bytes_bar("loading");
         let loaded = Model::from_checkpoint(self.checkpoint, self.backend, &mut |done, total| {
             bar.set_length(total);
@@ -140,32 +139,4 @@ impl<B: Backend> Opened<B> {
         bar.finish_and_clear();
         Ok(Context::new(Arc::new(loaded?), &self.options)?)
     }
-}
-
-fn plan_line(plan: &MemoryPlan) -> String {
-    let times = match plan.sequences {
-        1 => String::new(),
-        n => format!("{n} times "),
-    };
-    let n_ctx = plan.n_ctx;
-    let [weights, keys, values] = [plan.weights, plan.keys, plan.values].map(BinaryBytes);
-    let [hot_rows, workspace] = [plan.hot_rows, plan.workspace].map(BinaryBytes);
-    let mapped = match plan.weights_mapped {
-        true => " mapped",
-        false => "",
-    };
-    let left = |bytes: Option<u64>| {
-        let left = bytes.map(|bytes| format!("; {} available", BinaryBytes(bytes)));
-        left.unwrap_or_default()
-    };
-    let mut line = format!(
-        "plan:     weights {weights}{mapped}; for {times}{n_ctx} tokens K {keys}, V {values}, \
-         hot rows {hot_rows}, workspace {workspace}{}",
-        left(plan.available)
-    );
-    if plan.host_values > 0 {
-        let values = BinaryBytes(plan.host_values);
-        line += &format!("; on the host V {values}{}", left(plan.host_available));
-    }
-    line
 }
