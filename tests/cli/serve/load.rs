@@ -32,8 +32,8 @@ enum End {
 
 fn body(random: u64) -> Value {
     json!({
-        "prompt": "The sea was calm, and ".repeat(1 + random as usize % 6),
-        "max_tokens": 2 + random % 7,
+        "prompt": "The sea was calm, and ".repeat(1 + random as usize % 2),
+        "max_tokens": 1 + random % 4,
         "ignore_eos": true,
         "stream": random & 64 != 0,
     })
@@ -45,7 +45,7 @@ fn client(address: &str, random: u64) -> End {
     let request = Request::post("/v1/completions", &body.to_string());
     if random.is_multiple_of(3) {
         let mut stream = request.open(address);
-        let patience = Duration::from_millis(1 + random % 900);
+        let patience = Duration::from_millis(1 + random % 500);
         stream.set_read_timeout(Some(patience)).expect("set");
         // Whatever came by then, or nothing.
         let _ = stream.read(&mut [0; 64]);
@@ -83,7 +83,7 @@ fn of_many_clients_each_is_answered_or_refused_and_memory_returns() {
     println!("seed {SEED}");
     let server = Server::demo(&["-c", "256", "--parallel", "16", "--queue", "32"]);
     let mut levels = Vec::new();
-    for i in 0..3 {
+    for i in 0..2 {
         let ends = round(&server, SEED + i * CLIENTS);
         let count = |end| ends.iter().filter(|e| **e == end).count();
         println!(
@@ -98,6 +98,6 @@ fn of_many_clients_each_is_answered_or_refused_and_memory_returns() {
         levels.push(server.resident());
     }
     println!("resident after each round: {levels:?}");
-    assert!(levels[2] <= levels[0] + SLACK, "{levels:?}");
+    assert!(levels[1] <= levels[0] + SLACK, "{levels:?}");
     assert_eq!(server.get("/health").status, 200);
 }
