@@ -260,3 +260,6 @@ impl Open {
         self.runtime.shutdown_background();
     }
 }
+
+#[cfg(test)]
+mod tests;
