@@ -210,6 +210,48 @@ fn texts_end_for_every_reason() {
 }
 
 #[test]
+fn a_prompt_that_begins_like_an_earlier_text_is_computed_from_where_it_differs() {
+    let model = fixture(MODEL);
+    let mut batch = Batch::new(context(&model, KvPolicy::full())).reusing(2);
+    let mut computed = |prompt: Vec<u32>| {
+        let id = batch.add(prompt, options(4)).expect("added");
+        let (mut tokens, mut stats) = (Vec::new(), None);
+        while !batch.is_empty() {
+            for (of, event) in batch.step() {
+                assert_eq!(of, id);
+                match event {
+                    Event::Piece(piece) => tokens.extend(piece.token),
+                    Event::Finished(_, figures) => stats = Some(figures),
+                    Event::Failed(error) => panic!("{error}"),
+                }
+            }
+        }
+        (tokens, stats.expect("figures").prompt_tokens)
+    };
+    let first = prompt(1, 40);
+    let (reply, all) = computed(first.clone());
+    assert_eq!(all, 40);
+    // The last token that was drawn is not in the sequence.
+    let next = [&first[..], &reply, &[5, 6]].concat();
+    assert_eq!(computed(next.clone()).1, 3);
+    assert_eq!(
+        computed(next.clone()),
+        (computed(next.clone()).0, 1),
+        "but for its last token"
+    );
+    // Too different to give up what is held, as long as there is room.
+    assert_eq!(computed([&first[..5], &[9; 20]].concat()).1, 25);
+    assert_eq!(computed(next.clone()).1, 1, "still there");
+    // Without room the one used longest ago goes.
+    assert_eq!(computed(prompt(8, 30)).1, 30);
+    assert_eq!(computed(next.clone()).1, 1, "used lately");
+    drop(computed);
+    assert!(batch.kv_bytes()[0] > 0);
+    let mut alone_context = context(&model, KvPolicy::full());
+    assert_eq!(reply, alone(&mut alone_context, &first, options(4)));
+}
+
+#[test]
 fn what_cannot_be_computed_is_refused_when_it_is_added() {
     let mut batch = Batch::new(context(&fixture(MODEL), KvPolicy::full()));
     let hot = GenerateOptions {

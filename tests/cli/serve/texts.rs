@@ -61,6 +61,7 @@ fn a_chat_equals_run_chat_whole_and_streamed() {
     let prompt = reference("chat_capital", "prompt_ids").len();
     let usage = json!({
         "prompt_tokens": prompt, "completion_tokens": end, "total_tokens": prompt + end,
+        "prompt_tokens_details": {"cached_tokens": 0},
     });
     assert_eq!(whole["usage"], usage);
 
@@ -159,4 +160,26 @@ fn models_are_listed() {
     assert_eq!(server.get("/v1/models/llama-gqa-llama3-rope").ok(), *card);
     assert_eq!(server.get("/v1/models/other").status, 404);
     assert_eq!(server.get("/health").ok(), json!({"status": "ok"}));
+}
+
+#[test]
+fn the_turns_of_a_conversation_are_computed_once_if_that_is_wanted() {
+    for (flags, cached) in [(&["--reuse-prefix"][..], 37), (&[], 0)] {
+        let server = Server::small(flags);
+        let mut prompt: Vec<u32> = (3..40).collect();
+        let ask = |prompt: &[u32]| {
+            server.complete(&json!({"prompt": prompt, "max_tokens": 8, "ignore_eos": true}))
+        };
+        let first = ask(&prompt);
+        assert_eq!(first["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+        prompt.extend([7, 8, 9]);
+        let again = ask(&prompt);
+        assert_eq!(
+            again["usage"]["prompt_tokens_details"]["cached_tokens"],
+            cached
+        );
+        let plain = Server::small(&[]);
+        let fresh = plain.complete(&json!({"prompt": prompt, "max_tokens": 8, "ignore_eos": true}));
+        assert_eq!(text(&again), text(&fresh));
+    }
 }

@@ -51,6 +51,8 @@ pub struct Ending {
     pub reason: &'static str,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Of those, tokens whose K and V were kept from an earlier text.
+    pub cached_tokens: usize,
     /// Tokens generated.
     pub new_tokens: usize,
 }

@@ -61,7 +61,10 @@ impl Metrics {
             let opts = HistogramOpts::from(opts(name, help)).buckets(bounds.to_vec());
             add(registry, Histogram::with_opts(opts)?)
         };
-        let kv_bytes = opts("kv_cache_bytes", "Bytes held by running requests");
+        let kv_bytes = opts(
+            "kv_cache_bytes",
+            "Bytes held for running requests and, with --reuse-prefix, ended ones",
+        );
         Ok(Self {
             responses: counters("http_responses_total", "HTTP responses begun", "status")?,
             requests: counters("requests_total", "Requests that ended", "outcome")?,

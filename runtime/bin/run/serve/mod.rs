@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use kcache::Context;
 use kcache::backend::Backend;
 use kcache::engine::Batch;
@@ -105,6 +106,9 @@ struct ServerArgs {
     /// Requests that may wait beyond those; more are refused
     #[arg(long, value_name = "N", default_value_t = 64, env = "KCACHE_QUEUE")]
     queue: usize,
+    /// Keep K and V of ended requests, up to --parallel contexts in all, for prompts that begin alike
+    #[arg(long, env = "KCACHE_REUSE_PREFIX", value_parser = FalseyValueParser::new())]
+    reuse_prefix: bool,
     /// Bytes of a request's body at most
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = positive, env = "KCACHE_MAX_BODY")]
     max_body: usize,
@@ -183,7 +187,10 @@ impl Task for Serve<'_> {
             fault: OnceLock::new(),
             records,
         });
-        let batch = Batch::new(context);
+        let batch = Batch::new(context).reusing(match server.reuse_prefix {
+            true => server.parallel,
+            false => 0,
+        });
         worker::spawn(Worker::new(batch, server.parallel, inbox, shared.clone()))?;
         let open = Open::new(self.listener, server, shared)?;
         ui.console

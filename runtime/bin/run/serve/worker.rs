@@ -186,6 +186,7 @@ impl<B: Backend> Worker<B> {
         let ending = Ending {
             reason,
             prompt_tokens: client.prompt_tokens,
+            cached_tokens: client.prompt_tokens.saturating_sub(stats.prompt_tokens),
             new_tokens: stats.new_tokens,
         };
         // The text is complete; whether somebody still wants it is theirs to know.

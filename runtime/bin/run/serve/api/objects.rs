@@ -111,5 +111,6 @@ fn usage(ending: &Ending) -> Value {
         "prompt_tokens": ending.prompt_tokens,
         "completion_tokens": ending.new_tokens,
         "total_tokens": ending.prompt_tokens + ending.new_tokens,
+        "prompt_tokens_details": {"cached_tokens": ending.cached_tokens},
     })
 }

@@ -1,6 +1,9 @@
 //! Several texts at once: every step decodes one token of each, and reads a
 //! part of the prompts that still wait.
 
+mod idle;
+mod text;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +13,8 @@ use super::continuation::Continuation;
 use super::{CancelFlag, Context, FinishReason, GenerateOptions, Piece, Sequence, Stats, Step};
 use crate::backend::Backend;
 use crate::{Error, Result};
+use idle::Idle;
+use text::{Ending, Text};
 
 /// While texts are decoded, prompts get this part of a prefill chunk in each
 /// step, so that they delay the texts by little.
@@ -36,18 +41,8 @@ pub struct Batch<B: Backend> {
     context: Context<B>,
     /// In the order in which they came.
     texts: Vec<Text<B>>,
+    idle: Idle<B>,
     next_id: u64,
-}
-
-/// A text of the batch.
-struct Text<B: Backend> {
-    id: TextId,
-    sequence: Sequence<B>,
-    /// Its first tokens, as many as `sequence` holds, are computed.
-    prompt: Vec<u32>,
-    continuation: Continuation,
-    /// What happened in this step.
-    events: Vec<Event>,
 }
 
 impl<B: Backend> Batch<B> {
@@ -56,7 +51,19 @@ impl<B: Backend> Batch<B> {
         Self {
             context,
             texts: Vec::new(),
+            idle: Idle::new(0),
             next_id: 0,
+        }
+    }
+
+    /// The same, but the K and V of a text stay when it ends, for a prompt that
+    /// begins like it: up to `sequences` sequences, those of texts in the batch
+    /// included. K and V of generated tokens are those of decode steps, which a
+    /// sparse policy and rounding tell from those of a prompt.
+    pub fn reusing(self, sequences: usize) -> Self {
+        Self {
+            idle: Idle::new(sequences),
+            ..self
         }
     }
 
@@ -75,9 +82,10 @@ impl<B: Backend> Batch<B> {
         self.texts.is_empty()
     }
 
-    /// Bytes of K, of V, and of hot rows that the texts hold.
+    /// Bytes of K, of V, and of hot rows held.
     pub fn kv_bytes(&self) -> [usize; 3] {
-        let all = self.texts.iter().map(|text| text.sequence.kv_bytes());
+        let texts = self.texts.iter().map(|text| &text.sequence);
+        let all = texts.chain(self.idle.iter()).map(Sequence::kv_bytes);
         all.fold([0; 3], |sum, bytes| {
             std::array::from_fn(|i| sum[i] + bytes[i])
         })
@@ -90,11 +98,19 @@ impl<B: Backend> Batch<B> {
     /// without tokens or with one outside the vocabulary, and for sampling
     /// parameters out of range; [`Error::OutOfMemory`]; [`Error::Device`].
     pub fn add(&mut self, prompt: Vec<u32>, options: GenerateOptions) -> Result<TextId> {
-        let sequence = self.context.sequence()?;
-        let model = self.context.model();
-        model.check_prompt(&prompt)?;
-        self.context.check_sequence(&sequence, prompt.len())?;
-        let continuation = Continuation::new(model, &sequence, options)?;
+        self.context.model().check_prompt(&prompt)?;
+        options.sampling.validate()?;
+        let (new, n_ctx) = (prompt.len(), self.context.n_ctx());
+        if new > n_ctx {
+            return Err(Error::ContextFull {
+                used: 0,
+                new,
+                n_ctx,
+            });
+        }
+        let mut sequence = self.sequence_for(&prompt)?;
+        sequence.keep_prefix(&prompt);
+        let continuation = Continuation::new(self.context.model(), &sequence, options)?;
         let id = TextId(self.next_id);
         self.next_id += 1;
         self.texts.push(Text {
@@ -107,29 +123,49 @@ impl<B: Backend> Batch<B> {
         Ok(id)
     }
 
+    /// A sequence that begins like `prompt`, if one is idle, or a new one.
+    fn sequence_for(&mut self, prompt: &[u32]) -> Result<Sequence<B>> {
+        if let Some(sequence) = self.idle.take(prompt, self.texts.len()) {
+            return Ok(sequence);
+        }
+        match self.context.sequence() {
+            Err(error) if error.is_out_of_memory() && self.idle.clear() => self.context.sequence(),
+            sequence => sequence,
+        }
+    }
+
     /// Drops a text, and returns its figures if it was there.
     pub fn remove(&mut self, id: TextId) -> Option<Stats> {
         let at = self.texts.iter().position(|text| text.id == id)?;
         let text = self.texts.remove(at);
-        Some(text.continuation.stats(&text.sequence))
+        let stats = text.continuation.stats(&text.sequence);
+        self.idle.put(text.sequence, self.texts.len());
+        Some(stats)
     }
 
     /// Computes one token of each text whose prompt is read, then at most one
     /// chunk of the other prompts, and says what came of it, text by text.
     ///
-    /// Errors come as [`Event::Failed`]. If memory runs out while decoding, the
-    /// youngest text fails and the others go on with the next step; after any
-    /// other error of a decode step all texts that took part fail.
+    /// Errors come as [`Event::Failed`]. If memory runs out, idle sequences go
+    /// first; without any, the text whose prompt is read fails, or the youngest
+    /// that is decoded, and the others go on with the next step. After any other
+    /// error of a decode step all texts that took part fail.
     pub fn step(&mut self) -> Vec<(TextId, Event)> {
         let decoded = self.decode();
         self.prefill(decoded);
-        let mut events = Vec::new();
-        self.texts.retain_mut(|text| {
-            let ended = |event: &Event| !matches!(event, Event::Piece(_));
-            let gone = text.events.iter().any(ended);
+        let (mut events, mut ended) = (Vec::new(), Vec::new());
+        for mut text in std::mem::take(&mut self.texts) {
+            let ending = text.ending();
             events.extend(text.events.drain(..).map(|event| (text.id, event)));
-            !gone
-        });
+            match ending {
+                None => self.texts.push(text),
+                Some(Ending::Finished) => ended.push(text.sequence),
+                Some(Ending::Failed) => {}
+            }
+        }
+        for sequence in ended {
+            self.idle.put(sequence, self.texts.len());
+        }
         events
     }
 
@@ -155,6 +191,8 @@ impl<B: Backend> Batch<B> {
                     });
                 });
             }
+            // Every sequence is as before: the next step tries again.
+            Err(error) if error.is_out_of_memory() && self.idle.clear() => {}
             Err(error) => {
                 let first = match error.is_out_of_memory() {
                     true => texts.len() - 1,
@@ -194,56 +232,9 @@ impl<B: Backend> Batch<B> {
                         text.draw(&logits);
                     }
                 }
+                Err(error) if error.is_out_of_memory() && self.idle.clear() => {}
                 Err(error) => text.fail(Arc::new(error)),
             }
         }
-    }
-}
-
-impl<B: Backend> Text<B> {
-    fn is_prefilled(&self) -> bool {
-        self.sequence.len() >= self.prompt.len()
-    }
-
-    /// Whether a token was drawn that is to be computed.
-    fn is_decoding(&self) -> bool {
-        self.continuation.last().is_some()
-    }
-
-    fn next_step(&mut self) -> Option<Step<'_, B>> {
-        let token = self.continuation.last()?;
-        let sequence = &mut self.sequence;
-        Some(Step { sequence, token })
-    }
-
-    /// Draws what follows from `logits`, and ends the text if nothing may come after.
-    fn draw(&mut self, logits: &[f32]) {
-        if let Err(error) = self.try_draw(logits) {
-            self.fail(Arc::new(error));
-        }
-    }
-
-    fn try_draw(&mut self, logits: &[f32]) -> Result<()> {
-        let text = &mut self.continuation;
-        let mut pieces = [None, None];
-        // Later limits were looked at when the last token was drawn.
-        let none_wanted = text.last().is_none() && text.limit(&self.sequence).is_some();
-        if !none_wanted {
-            pieces[0] = text.draw(logits, self.sequence.tokens())?;
-        }
-        if let (None, Some(reason)) = (text.finish_reason(), text.limit(&self.sequence)) {
-            pieces[1] = text.end(reason);
-        }
-        let pieces = pieces.into_iter().flatten();
-        self.events.extend(pieces.map(Event::Piece));
-        if let Some(reason) = text.finish_reason() {
-            let stats = Box::new(text.stats(&self.sequence));
-            self.events.push(Event::Finished(reason, stats));
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, error: Arc<Error>) {
-        self.events.push(Event::Failed(error));
     }
 }
