@@ -164,22 +164,21 @@ fn models_are_listed() {
 
 #[test]
 fn the_turns_of_a_conversation_are_computed_once_if_that_is_wanted() {
-    for (flags, cached) in [(&["--reuse-prefix"][..], 37), (&[], 0)] {
-        let server = Server::small(flags);
-        let mut prompt: Vec<u32> = (3..40).collect();
-        let ask = |prompt: &[u32]| {
-            server.complete(&json!({"prompt": prompt, "max_tokens": 8, "ignore_eos": true}))
-        };
-        let first = ask(&prompt);
-        assert_eq!(first["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
-        prompt.extend([7, 8, 9]);
-        let again = ask(&prompt);
-        assert_eq!(
-            again["usage"]["prompt_tokens_details"]["cached_tokens"],
-            cached
-        );
-        let plain = Server::small(&[]);
-        let fresh = plain.complete(&json!({"prompt": prompt, "max_tokens": 8, "ignore_eos": true}));
-        assert_eq!(text(&again), text(&fresh));
+    let first: Vec<u32> = (3..40).collect();
+    let second = [&first[..], &[7, 8, 9]].concat();
+    let ask = |server: &Server, prompt: &[u32]| {
+        let body = json!({
+            "prompt": prompt, "max_tokens": 8, "temperature": 0, "ignore_eos": true,
+        });
+        let object = server.complete(&body);
+        let cached = object["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
+        (text(&object).to_owned(), cached)
+    };
+    let (keeps, plain) = (Server::small(&["--reuse-prefix"]), Server::small(&[]));
+    for (server, cached) in [(&keeps, 37), (&plain, 0)] {
+        assert_eq!(ask(server, &first).1, Some(0));
+        let (reply, reused) = ask(server, &second);
+        assert_eq!(reused, Some(cached));
+        assert_eq!(reply, ask(&plain, &second).0);
     }
 }
