@@ -245,7 +245,6 @@ fn a_prompt_that_begins_like_an_earlier_text_is_computed_from_where_it_differs()
     // Without room the one used longest ago goes.
     assert_eq!(computed(prompt(8, 30)).1, 30);
     assert_eq!(computed(next.clone()).1, 1, "used lately");
-    drop(computed);
     assert!(batch.kv_bytes()[0] > 0);
     let mut alone_context = context(&model, KvPolicy::full());
     assert_eq!(reply, alone(&mut alone_context, &first, options(4)));
