@@ -166,3 +166,30 @@ fn sweeps_that_mean_nothing_are_refused() {
         "/nowhere/a.svg",
     );
 }
+
+#[test]
+fn the_demo_model_finds_a_needle_under_each_policy() {
+    let text = file(&crate::common::pride_and_prejudice()[..4000]);
+    let flags = ["--needles", "1", "--lengths", "300", "--depths", "0.2,0.7"];
+    let list = ["--policies", "full,kcache", "--json"];
+    let json = demo("eval", &[&["-f", arg(text.path())], &flags[..], &list].concat()).json();
+    let rows = json["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!(row["found"], serde_json::json!([1.0, 1.0]), "{row}");
+    }
+}
+
+#[test]
+fn needles_that_do_not_fit_are_refused() {
+    for (flags, part) in [
+        (["--needles", "2", "--lengths", "30"], "take"),
+        (["--needles", "2", "--lengths", "900000"], "900000"),
+        (["--needles", "9", "--lengths", "300"], "1..=6"),
+        (["--needles", "1", "--depths", "1.5"], "0 to 1"),
+    ] {
+        let run = eval(&flags);
+        assert_eq!(run.code, Some(2), "{flags:?}");
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+}

@@ -1,5 +1,6 @@
 //! `run eval`: how well a model predicts a text.
 
+mod needle;
 mod picture;
 mod policies;
 pub mod sweep;
@@ -20,6 +21,8 @@ use crate::kv_args::KvArgs;
 use crate::model_args::ModelArgs;
 use crate::session::{self, Opened, Task};
 use crate::ui::Ui;
+use needle::{NeedleArgs, Search};
+use policies::Named;
 use sweep::Sweep;
 use text::TextArgs;
 
@@ -34,6 +37,8 @@ pub struct EvalArgs {
     kv: KvArgs,
     #[command(flatten)]
     sweep: SweepArgs,
+    #[command(flatten)]
+    needles: NeedleArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -62,10 +67,23 @@ struct SweepArgs {
 pub fn run(args: &EvalArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
     let text = args.text.read(&ui)?;
-    if let Some(list) = &args.sweep.policies {
+    let list = args.sweep.policies.as_deref();
+    let first = |policies: &[Named]| vec![policies[0].policy.clone()];
+    if let Some(needles) = args.needles.count()? {
+        let policies = policies::parse(list.unwrap_or("full"), &args.kv.kcache())?;
+        let (n_ctx, first) = (args.needles.longest(), first(&policies));
+        let search = Search {
+            text,
+            args: &args.needles,
+            needles,
+            policies,
+            ui,
+        };
+        return session::open(&args.model, Some(n_ctx), first, search);
+    }
+    if let Some(list) = list {
         let policies = policies::parse(list, &args.kv.kcache())?;
-        let first = policies.iter().take(1).map(|named| named.policy.clone());
-        let first = first.collect();
+        let first = first(&policies);
         let sweep = Sweep {
             text,
             args: &args.text,
