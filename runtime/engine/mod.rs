@@ -6,6 +6,7 @@
 //! [`batch`] does the same for several texts at once.
 
 pub mod batch;
+pub mod compare;
 pub mod decode;
 pub mod generate;
 pub mod layer;
