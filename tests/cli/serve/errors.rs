@@ -165,6 +165,44 @@ fn a_model_without_a_chat_template_completes_and_does_not_chat() {
 }
 
 #[test]
+fn where_a_key_is_needed_none_other_opens() {
+    let server = Server::small(&["--api-key", "open sesame"]);
+    let status = |headers: &[(&str, &str)], path| {
+        let answer = Request::with("GET", path, headers, "").send(&server.address);
+        if answer.status != 200 {
+            answer.error();
+        }
+        answer.status
+    };
+    for wrong in [
+        "Bearer open sesam",
+        "Bearer open sesamf",
+        "Bearer ",
+        "open sesame",
+        "",
+    ] {
+        assert_eq!(
+            status(&[("Authorization", wrong)], "/v1/models"),
+            401,
+            "{wrong}"
+        );
+    }
+    assert_eq!(status(&[], "/v1/models"), 401);
+    assert_eq!(
+        server
+            .post("/v1/completions", &json!({"prompt": "a"}))
+            .status,
+        401
+    );
+    assert_eq!(
+        status(&[("Authorization", "Bearer open sesame")], "/v1/models"),
+        200
+    );
+    assert_eq!(status(&[], "/health"), 200);
+    assert!(!server.said().contains("sesame"), "keys are not shown");
+}
+
+#[test]
 fn flags_that_cannot_be_used_end_the_program() {
     let server = Server::small(&[]);
     let port = server.address.rsplit(':').next().expect("a port");

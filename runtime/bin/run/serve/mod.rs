@@ -100,6 +100,9 @@ struct ServerArgs {
         env = "KCACHE_SERVED_MODEL_NAME"
     )]
     served_model_name: Option<String>,
+    /// Key that clients must give (Authorization: Bearer KEY); better set by its variable, which other users of the machine do not see [default: none is needed]
+    #[arg(long, value_name = "KEY", env = "KCACHE_API_KEY")]
+    api_key: Option<String>,
     /// Requests computed at once, each with a context of its own
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, env = "KCACHE_PARALLEL")]
     parallel: usize,
@@ -117,6 +120,7 @@ struct ServerArgs {
 /// What the threads of a server share.
 struct Shared {
     model: Arc<Served>,
+    api_key: Option<String>,
     gate: Gate,
     metrics: Metrics,
     closing: Closing,
@@ -181,6 +185,7 @@ impl Task for Serve<'_> {
         let (records, ended) = mpsc::sync_channel(UNSHOWN);
         let shared = Arc::new(Shared {
             model: Arc::new(self.args.served(&context)),
+            api_key: server.api_key.clone(),
             gate,
             metrics: Metrics::new()?,
             closing: Closing::default(),

@@ -36,6 +36,7 @@ fn server(parallel: usize) -> (Worker<Cpu>, Arc<Shared>, Receiver<Record>) {
     let (records, ended) = mpsc::sync_channel(UNSHOWN);
     let shared = Arc::new(Shared {
         model: Arc::new(Served::new(&context, "small".into(), sampling)),
+        api_key: None,
         gate,
         metrics: Metrics::new().unwrap(),
         closing: Closing::default(),

@@ -62,6 +62,13 @@ impl ApiError {
         }
     }
 
+    /// The key is wrong or missing.
+    pub fn unauthorized() -> Self {
+        let message = "the key is wrong or missing: send Authorization: Bearer KEY".to_owned();
+        let status = StatusCode::UNAUTHORIZED;
+        Self::new(status, Some("invalid_api_key"), message)
+    }
+
     /// All places are taken.
     pub fn queue_full(places: usize) -> Self {
         let message =

@@ -61,6 +61,7 @@ pub fn router(shared: Arc<Shared>, max_body: usize) -> Router {
         .route(Endpoint::Completions.path(), post(completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), authorize))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .fallback(no_route)
@@ -129,6 +130,23 @@ async fn no_route(uri: Uri) -> ApiError {
 async fn no_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not take {method}", uri.path());
     ApiError::other(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+/// Refuses a request without the key, where one is needed.
+async fn authorize(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION);
+    let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    match &shared.api_key {
+        Some(key) if !given.is_some_and(|given| equal(given, key.as_bytes())) => {
+            ApiError::unauthorized().into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Looks at all bytes, so that the time tells nothing of where two keys differ.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |seen, (a, b)| seen | (a ^ b)) == 0
 }
 
 /// Counts responses by their status.
