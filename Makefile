@@ -37,8 +37,8 @@ embedding: model ## check the C API from C and C++, under AddressSanitizer and V
 test: model texts ## run the whole test suite
 	cargo test --workspace --locked --no-fail-fast --doc
 	cargo test --workspace --locked --no-fail-fast --lib --bins
-	cargo test --workspace --locked --no-fail-fast --test '*'
 	tools/openai/check.sh
+	cargo test --workspace --locked --no-fail-fast --test '*'
 
 lint: setup ## check formatting and lints
 	cargo fmt --all --check
