@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::chat::ChatArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
@@ -38,6 +39,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Measure how well a model predicts a text (perplexity)
     Eval(EvalArgs),
+    /// Measure how fast a model reads and generates
+    Bench(BenchArgs),
 }
 
 /// How results are shown.

@@ -2,6 +2,7 @@
 //!
 //! Text and results go to standard output, everything else to standard error.
 
+mod bench;
 mod chat;
 mod cli;
 mod console;
@@ -17,6 +18,7 @@ mod output;
 mod reply;
 mod sampling_args;
 mod session;
+mod sizes;
 mod summary;
 mod ui;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
