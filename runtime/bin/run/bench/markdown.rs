@@ -6,7 +6,7 @@ use super::row::Row;
 
 /// Headings and widths; text is on the left, numbers on the right.
 const COLUMNS: [(&str, usize, bool); 14] = [
-    ("model", 24, false),
+    ("model", 26, false),
     ("size", 10, true),
     ("backend", 16, false),
     ("kv", 8, false),
