@@ -50,7 +50,7 @@ fn rows_are_named_and_filled_as_llama_bench_does() {
 
 #[test]
 fn the_figures_belong_together() {
-    let flags = ["-d", "300", "--batch", "2", "--kv", "kcache", "-o", "json"];
+    let flags = ["-d", "100", "--batch", "2", "--kv", "kcache", "-o", "json"];
     let run = demo(&[&flags[..], &["--v-top-n", "8,16"]].concat());
     let rows: Vec<Value> = serde_json::from_str(&run.text()).expect("a JSON array");
     assert_eq!(rows.len(), 4);
@@ -83,8 +83,8 @@ fn the_figures_belong_together() {
         "{generated}"
     );
     let near = number(generated, "near_bytes_per_step");
-    // Weights once a step, and K of 301 positions and more of both sequences.
-    let keys = f64::from(2 * 301 * 30 * 3 * 64 * 4);
+    // Weights once a step, and K of 101 positions and more of both sequences.
+    let keys = f64::from(2 * 101 * 30 * 3 * 64 * 4);
     assert!(
         near > number(generated, "weight_bytes") + keys,
         "{generated}"

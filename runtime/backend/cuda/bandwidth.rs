@@ -50,3 +50,24 @@ impl Cuda {
         Ok(start.elapsed().as_secs_f64() / COPIES as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::driver::Device;
+
+    #[test]
+    fn both_rates_are_measured() {
+        let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
+        let cuda = Cuda::new(device).unwrap_or_else(|e| panic!("{e}"));
+        let bandwidth = cuda.bandwidth().unwrap_or_else(|e| panic!("{e}"));
+        println!("{bandwidth:?}");
+        let rates = [Some(bandwidth.near), bandwidth.link];
+        assert!(
+            rates
+                .iter()
+                .all(|rate| rate.is_some_and(|r| r.is_finite() && r > 1e6))
+        );
+    }
+}
