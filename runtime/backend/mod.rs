@@ -203,6 +203,10 @@ pub trait SequenceCache: Send + Sync {
     fn truncate(&mut self, len: usize);
     /// Counts since the cache was made.
     fn counters(&self) -> KvCounters;
+    /// The same for each layer; empty where layers are not told apart.
+    fn layer_counters(&self) -> Vec<KvCounters> {
+        Vec::new()
+    }
     /// Bytes of K, of V, and of hot rows held.
     fn bytes(&self) -> [usize; 3];
 }

@@ -40,6 +40,11 @@ impl<B: Backend> Sequence<B> {
         self.kv.counters()
     }
 
+    /// The same for each layer; empty where layers are not told apart, as on a GPU.
+    pub fn layer_counters(&self) -> Vec<KvCounters> {
+        self.kv.layer_counters()
+    }
+
     /// Bytes of K, of V, and of hot rows held.
     pub fn kv_bytes(&self) -> [usize; 3] {
         self.kv.bytes()

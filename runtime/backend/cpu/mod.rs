@@ -288,6 +288,10 @@ impl SequenceCache for KvCache {
         KvCache::counters(self)
     }
 
+    fn layer_counters(&self) -> Vec<KvCounters> {
+        KvCache::layer_counters(self)
+    }
+
     fn bytes(&self) -> [usize; 3] {
         KvCache::bytes(self)
     }

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Result};
 use crate::sizes::Sizes;
 
 /// Bound on the rows of `--v-top-p` where `--v-max-rows` gives none.
-const MAX_ROWS: usize = 512;
+pub const MAX_ROWS: usize = 512;
 
 // Variants have no doc comments: clap would turn the help of every flag into a page.
 
@@ -111,7 +111,7 @@ impl KvArgs {
     pub fn sweep(&self) -> Result<Vec<Vec<KvPolicy>>> {
         let full = KvPolicy::full();
         let sweep = match self.kv {
-            Kv::Kcache => self.selections().map(|s| vec![self.kcache(s)]).collect(),
+            Kv::Kcache => self.selections().map(|s| vec![self.with(s)]).collect(),
             Kv::Auto => vec![vec![self.without_v_flags(full)?, KvPolicy::kcache()]],
             Kv::Full => vec![vec![self.without_v_flags(full)?]],
             Kv::FullOffload => vec![vec![self.without_v_flags(KvPolicy::full_offload())?]],
@@ -122,7 +122,12 @@ impl KvArgs {
         Ok(sweep)
     }
 
-    fn kcache(&self, selection: Option<Selection>) -> KvPolicy {
+    /// `--kv kcache` with the `--v` flags, of `--v-top-n` its first number.
+    pub fn kcache(&self) -> KvPolicy {
+        self.with(self.selections().next().flatten())
+    }
+
+    fn with(&self, selection: Option<Selection>) -> KvPolicy {
         let default = KvPolicy::kcache();
         KvPolicy {
             selection: selection.unwrap_or(default.selection),
