@@ -38,6 +38,7 @@ test: model texts ## run the whole test suite
 	cargo test --workspace --locked --no-fail-fast --doc
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*'
+	tools/openai/check.sh
 
 lint: setup ## check formatting and lints
 	cargo fmt --all --check

@@ -13,5 +13,6 @@ mod generate;
 mod help;
 mod kv;
 mod linking;
+mod serve;
 mod signals;
 mod support;

@@ -6,6 +6,7 @@ use crate::bench::BenchArgs;
 use crate::chat::ChatArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
+use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,6 +42,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Measure how fast a model reads and generates
     Bench(BenchArgs),
+    /// Answer requests over HTTP, as OpenAI's API does
+    Serve(ServeArgs),
 }
 
 /// How results are shown.

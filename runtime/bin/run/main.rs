@@ -17,6 +17,7 @@ mod model_args;
 mod output;
 mod reply;
 mod sampling_args;
+mod serve;
 mod session;
 mod sizes;
 mod summary;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Serve(args) => serve::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,11 @@ use crate::ui::Ui;
 
 /// What a subcommand does with a model, wherever that computes.
 pub trait Task {
+    /// Sequences that it holds at once.
+    fn sequences(&self) -> usize {
+        1
+    }
+
     /// Goes on from a checkpoint that is opened and planned for.
     ///
     /// # Errors
@@ -26,8 +31,8 @@ pub trait Task {
 pub struct Opened<B> {
     /// What the files hold.
     pub checkpoint: Checkpoint,
-    /// What one sequence takes.
-    pub plan: MemoryPlan,
+    /// What the sequences of the task take.
+    plan: MemoryPlan,
     backend: B,
     /// Why this is not the device that one would expect.
     remark: Option<String>,
@@ -70,6 +75,7 @@ pub fn open_checkpoint(
 ) -> Result<()> {
     let options = ContextOptions {
         n_ctx,
+        sequences: task.sequences(),
         chunk: args.chunk,
         ..ContextOptions::default()
     };

@@ -14,7 +14,7 @@ use clap::Args;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use kcache::backend::{Backend, Bandwidth};
 use kcache::cache::KvPolicy;
-use kcache::engine::{ContextOptions, MemoryPlan};
+use kcache::engine::ContextOptions;
 use kcache::models::Checkpoint;
 use kcache::synthetic::{self, Geometry};
 use kcache::{Context, Model};
@@ -184,9 +184,12 @@ struct Measure<'a> {
 }
 
 impl Task for Measure<'_> {
+    fn sequences(&self) -> usize {
+        let batches = self.cases.iter().map(|case| case.batch);
+        batches.max().unwrap_or(1)
+    }
+
     fn run<B: Backend>(self, opened: Opened<B>) -> Result<()> {
-        let batch = self.cases.iter().map(|case| case.batch).max();
-        several(&opened.plan, batch.unwrap_or(1)).check()?;
         let model = opened.load(&self.ui)?.model().clone();
         let bandwidth = model.backend().bandwidth()?;
         self.ui.console.note(roof_line(&bandwidth));
@@ -199,8 +202,9 @@ impl Task for Measure<'_> {
             {
                 let options = ContextOptions {
                     n_ctx: Some(longest(cases)),
+                    sequences: cases[0].batch,
                     chunk: self.args.compute.chunk,
-                    ..ContextOptions::default()
+                    policy: KvPolicy::default(),
                 };
                 let (options, _) = options.fit_loaded(policies.clone(), &model)?;
                 let context = Context::new(model.clone(), &options)?;
@@ -305,18 +309,6 @@ fn longest(cases: &[Case]) -> usize {
         .iter()
         .map(|case| case.held().saturating_add(case.tokens()));
     lengths.max().unwrap_or(0)
-}
-
-/// `plan` with the K and V of so many sequences.
-fn several(plan: &MemoryPlan, sequences: usize) -> MemoryPlan {
-    let times = |bytes: u64| bytes.saturating_mul(sequences as u64);
-    MemoryPlan {
-        keys: times(plan.keys),
-        values: times(plan.values),
-        host_values: times(plan.host_values),
-        hot_rows: times(plan.hot_rows),
-        ..plan.clone()
-    }
 }
 
 fn roof_line(bandwidth: &Bandwidth) -> String {
