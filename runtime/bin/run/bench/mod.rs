@@ -7,16 +7,15 @@ mod measure;
 mod row;
 mod writer;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::FalseyValueParser;
 use kcache::backend::{Backend, Bandwidth};
 use kcache::cache::KvPolicy;
 use kcache::engine::ContextOptions;
 use kcache::models::Checkpoint;
-use kcache::synthetic::{self, Geometry};
+use kcache::synthetic;
 use kcache::{Context, Model};
 
 use crate::console::Console;
@@ -27,6 +26,7 @@ use crate::model_args::{ComputeArgs, positive};
 use crate::output::Output;
 use crate::session::{self, Opened, Task};
 use crate::sizes::Sizes;
+use crate::subject::{Subject, SubjectArgs};
 use crate::ui::Ui;
 use case::{Case, cases};
 use figures::Figures;
@@ -53,25 +53,6 @@ pub struct BenchArgs {
     kv: KvArgs,
     #[command(flatten)]
     output: BenchOutputArgs,
-}
-
-/// What is measured.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Model")]
-#[group(required = true, multiple = false)]
-struct SubjectArgs {
-    /// Hugging Face directory or GGUF file
-    #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
-    model: Option<PathBuf>,
-    /// Instead of a model: random bf16 weights of the shape of a well-known one
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = PossibleValuesParser::new(Geometry::ALL.map(Geometry::name))
-            .try_map(|name| name.parse::<Geometry>()),
-        env = "KCACHE_GEOMETRY"
-    )]
-    geometry: Option<Geometry>,
 }
 
 /// How much of it.
@@ -165,7 +146,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let n_ctx = longest(&cases);
     let policies = sweep.first().cloned().unwrap_or_default();
     interrupt.while_waiting(|| {
-        let checkpoint = args.subject.open(&args.compute, n_ctx)?;
+        let checkpoint = args.open(n_ctx)?;
         let task = Measure {
             args,
             cases,
@@ -221,6 +202,16 @@ impl Task for Measure<'_> {
 }
 
 impl BenchArgs {
+    /// The checkpoint; a synthetic one for contexts of `n_ctx` tokens.
+    fn open(&self, n_ctx: usize) -> Result<Checkpoint> {
+        match self.subject.chosen()? {
+            Subject::Model(path) => Ok(Checkpoint::open_by(path, self.compute.reading())?),
+            Subject::Geometry(geometry) => {
+                Ok(synthetic::checkpoint(geometry.config(None, n_ctx), SEED)?)
+            }
+        }
+    }
+
     fn measure<B: Backend>(
         &self,
         bench: &mut Bench<B>,
@@ -269,36 +260,6 @@ impl SizeArgs {
                 "nothing to measure: --n-prompt and --n-gen are both 0".into(),
             )),
             false => Ok(cases),
-        }
-    }
-}
-
-impl SubjectArgs {
-    /// The checkpoint; a synthetic one for contexts of `n_ctx` tokens.
-    fn open(&self, compute: &ComputeArgs, n_ctx: usize) -> Result<Checkpoint> {
-        match (&self.model, self.geometry) {
-            (Some(path), _) => Ok(Checkpoint::open_by(path, compute.reading())?),
-            (None, Some(geometry)) => {
-                Ok(synthetic::checkpoint(geometry.config(None, n_ctx), SEED)?)
-            }
-            (None, None) => Err(Failure::Input("--model or --geometry is needed".into())),
-        }
-    }
-
-    /// The geometry, or the file's name without its ending.
-    fn name(&self) -> String {
-        match (&self.model, self.geometry) {
-            (Some(path), _) => {
-                let stem = if path.is_dir() {
-                    path.file_name()
-                } else {
-                    path.file_stem()
-                };
-                stem.unwrap_or(path.as_os_str())
-                    .to_string_lossy()
-                    .into_owned()
-            }
-            (None, geometry) => geometry.map(Geometry::name).unwrap_or_default().to_owned(),
         }
     }
 }
