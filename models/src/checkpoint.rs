@@ -62,6 +62,18 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`], and for a copy above its limit.
     pub fn open_by(path: &Path, reading: Reading) -> Result<Self> {
+        let checkpoint = Self::read(path, reading)?;
+        log::debug!(
+            "{}: {}, {} bytes of weights, {:?}",
+            path.display(),
+            checkpoint.config.architecture,
+            checkpoint.weights.sizes().bytes,
+            checkpoint.reading
+        );
+        Ok(checkpoint)
+    }
+
+    fn read(path: &Path, reading: Reading) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|e| Error::io(path, e))?;
         if metadata.is_dir() {
             return Self::open_hf(path, reading);

@@ -49,6 +49,9 @@ impl AnyBackend {
             },
             Placement::Cpu { reason } => reason.map(|reason| reason.to_string()),
         };
+        if let Some(remark) = &remark {
+            log::info!("the CPU computes: {remark}");
+        }
         Ok(Chosen {
             backend: Self::Cpu(Cpu::new(threads)?),
             remark,

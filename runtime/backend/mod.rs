@@ -5,6 +5,7 @@ pub mod cuda;
 
 mod bandwidth;
 mod choice;
+mod machine;
 mod memory;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use crate::cache::{KvCounters, KvPolicy};
 
 pub use bandwidth::Bandwidth;
 pub use choice::{AnyBackend, Chosen};
+pub use machine::Machine;
 pub use memory::{HostMemory, Memory};
 
 /// Tensor operations of a decoder, and the memory that they work in.

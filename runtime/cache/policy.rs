@@ -1,5 +1,7 @@
 //! Which V rows a decode step reads, and how it weighs them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -24,6 +26,18 @@ pub enum Selection {
         /// Bound on the rows per KV head, beside sinks and window.
         n_max: usize,
     },
+}
+
+/// As command lines and tables name it: `full`, `full-offload`, `topn:128`, `topp:0.95`.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("full"),
+            Self::FullOffload => f.write_str("full-offload"),
+            Self::TopN { n } => write!(f, "topn:{n}"),
+            Self::TopP { p, .. } => write!(f, "topp:{p}"),
+        }
+    }
 }
 
 /// What weights the selected rows get. `p` is the exact softmax over all positions.

@@ -55,9 +55,13 @@ impl PinnedArena {
         let _current = self.context.enter()?;
         while self.range.len() < wanted {
             match self.range.pin_more(wanted) {
-                Err(DriverError::PinnedMemory { .. }) if self.range.len() >= needed => break,
+                Err(error @ DriverError::PinnedMemory { .. }) if self.range.len() >= needed => {
+                    log::warn!("pinned less than wanted, but enough for now: {error}");
+                    break;
+                }
                 result => result?,
             }
+            log::debug!("{} of {} bytes are pinned", self.len(), self.capacity);
         }
         Ok(self.len())
     }

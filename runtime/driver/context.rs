@@ -169,7 +169,11 @@ impl Context {
     /// `failure` as this module's error. Notes the loss of the device.
     pub(super) fn fail(&self, failure: Failure) -> DriverError {
         if failure.code.is_sticky() {
-            return self.lost(*self.0.lost.get_or_init(|| failure));
+            let cause = self.0.lost.get_or_init(|| {
+                log::error!("{} is lost: {failure}", self.0.device);
+                failure
+            });
+            return self.lost(*cause);
         }
         DriverError::Call {
             device: self.0.device.to_string(),

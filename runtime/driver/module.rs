@@ -46,7 +46,13 @@ impl Module {
         let mut refused = None;
         for image in by_preference(images, context.device().capability) {
             let failed = match compile(image) {
-                Ok(compiled) => return Ok(Self::new(context, name, image, compiled)),
+                Ok(compiled) => {
+                    log::debug!(
+                        "module {name}: compiled the image for {}",
+                        image.architecture
+                    );
+                    return Ok(Self::new(context, name, image, compiled));
+                }
                 Err(failed) => failed,
             };
             if failed.failure.code.is_sticky() {
@@ -54,6 +60,7 @@ impl Module {
             }
             // The reason that counts is the best image's. A lesser one may suit
             // an older driver; other faults it would share.
+            log::warn!("module {name}: {}", failed.explain(image, context.device()));
             let older_may_do = failed.failure.code == Code::UNSUPPORTED_PTX_VERSION;
             refused.get_or_insert_with(|| failed.explain(image, context.device()));
             if !older_may_do {

@@ -6,8 +6,8 @@ use kcache_models::config::ModelConfig;
 use kcache_models::weights::WeightSizes;
 
 use super::layer::Workspace;
-use super::{MemoryPlan, Model, Sequence};
-use crate::backend::{Backend, Memory};
+use super::{MemoryPlan, Model, Planner, Sequence};
+use crate::backend::Backend;
 use crate::cache::KvPolicy;
 use crate::{Error, Result};
 
@@ -52,9 +52,7 @@ impl ContextOptions {
         config: &ModelConfig,
         weights: &WeightSizes,
     ) -> Result<MemoryPlan> {
-        backend.check(config)?;
-        let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
-        self.plan_within(&backend.memory(config, weights, false)?, config, chunk)
+        self.plan_by(&Planner::new(backend, config, weights, self.chunk)?)
     }
 
     /// These options with the first of `policies` under which the whole context
@@ -70,14 +68,8 @@ impl ContextOptions {
         config: &ModelConfig,
         weights: &WeightSizes,
     ) -> Result<(Self, MemoryPlan)> {
-        backend.check(config)?;
-        let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
-        self.fit_within(
-            policies,
-            &backend.memory(config, weights, false)?,
-            config,
-            chunk,
-        )
+        let planner = Planner::new(backend, config, weights, self.chunk)?;
+        self.fit_by(policies, &planner)
     }
 
     /// As [`ContextOptions::fit_policy`], beside the weights of a loaded model.
@@ -89,18 +81,20 @@ impl ContextOptions {
         policies: Vec<KvPolicy>,
         model: &Model<B>,
     ) -> Result<(Self, MemoryPlan)> {
-        let chunk = self.chunk.unwrap_or(model.backend.prefill_chunk());
-        self.fit_within(policies, &model.memory()?, model.config(), chunk)
+        let planner = Planner::loaded(model, self.chunk)?;
+        self.fit_by(policies, &planner)
     }
 
-    fn fit_within(
+    /// As [`ContextOptions::fit_policy`], in the memories that `planner` knows.
+    ///
+    /// # Errors
+    /// As [`ContextOptions::fit_policy`].
+    pub fn fit_by(
         self,
         policies: Vec<KvPolicy>,
-        memory: &Memory,
-        config: &ModelConfig,
-        chunk: usize,
+        planner: &Planner<'_>,
     ) -> Result<(Self, MemoryPlan)> {
-        let wanted = self.n_ctx.unwrap_or(config.max_position);
+        let wanted = self.n_ctx.unwrap_or(planner.config().max_position);
         let mut best: Result<(Self, MemoryPlan)> =
             Err(Error::InvalidArgument("no KV policy to choose from".into()));
         for policy in policies {
@@ -108,7 +102,7 @@ impl ContextOptions {
                 policy,
                 ..self.clone()
             };
-            match (options.plan_within(memory, config, chunk), &best) {
+            match (options.plan_by(planner), &best) {
                 (Ok(plan), _) if plan.n_ctx == wanted => return Ok((options, plan)),
                 (Ok(plan), Ok((_, other))) if plan.n_ctx <= other.n_ctx => {}
                 (Ok(plan), _) => best = Ok((options, plan)),
@@ -119,17 +113,16 @@ impl ContextOptions {
         best
     }
 
-    fn plan_within(
-        &self,
-        memory: &Memory,
-        config: &ModelConfig,
-        chunk: usize,
-    ) -> Result<MemoryPlan> {
-        let n_ctx = self.n_ctx.unwrap_or(config.max_position);
-        if n_ctx == 0 || n_ctx > config.max_position {
+    /// As [`ContextOptions::plan`], in the memories that `planner` knows.
+    ///
+    /// # Errors
+    /// As [`ContextOptions::plan`].
+    pub fn plan_by(&self, planner: &Planner<'_>) -> Result<MemoryPlan> {
+        let most = planner.config().max_position;
+        let n_ctx = self.n_ctx.unwrap_or(most);
+        if n_ctx == 0 || n_ctx > most {
             return Err(Error::InvalidArgument(format!(
-                "a context of {n_ctx} tokens is outside 1 to {}, which this model was made for",
-                config.max_position
+                "a context of {n_ctx} tokens is outside 1 to {most}, which this model was made for"
             )));
         }
         if self.chunk == Some(0) {
@@ -144,10 +137,10 @@ impl ContextOptions {
         }
         self.policy.validate()?;
         let plan = match self.n_ctx {
-            Some(_) => MemoryPlan::new,
-            None => MemoryPlan::fit,
+            Some(_) => Planner::plan,
+            None => Planner::fit,
         };
-        let plan = plan(memory, config, &self.policy, n_ctx, self.sequences, chunk);
+        let plan = plan(planner, &self.policy, n_ctx, self.sequences);
         plan.check()?;
         Ok(plan)
     }
@@ -171,7 +164,8 @@ impl<B: Backend> Context<B> {
     /// As [`ContextOptions::plan`].
     pub fn new(model: Arc<Model<B>>, options: &ContextOptions) -> Result<Self> {
         let chunk = options.chunk.unwrap_or(model.backend.prefill_chunk());
-        let plan = options.plan_within(&model.memory()?, model.config(), chunk)?;
+        let plan = options.plan_by(&Planner::loaded(&model, options.chunk)?)?;
+        log::info!("a context: {plan}");
         let work = Workspace::new(&model.backend, model.config())?;
         Ok(Self {
             work,

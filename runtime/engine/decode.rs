@@ -31,6 +31,7 @@ impl<B: Backend> Context<B> {
         if steps.is_empty() {
             return Ok(Vec::new());
         }
+        log::trace!("decode: a step of {} sequences", steps.len());
         let (model, work) = (&self.model, &mut self.work);
         let logits = model.backend.scope(|| model.decode_pass(work, steps));
         for Step { sequence, token } in steps {

@@ -1,6 +1,7 @@
 //! A loaded model: everything that sequences share and nothing changes.
 
 use std::path::Path;
+use std::time::Instant;
 
 use kcache_models::chat::ChatTemplate;
 use kcache_models::config::ModelConfig;
@@ -61,7 +62,13 @@ impl<B: Backend> Model<B> {
             total: sizes.bytes,
             progress,
         };
+        let started = Instant::now();
         let weights = checkpoint.weights.upload(&mut loader)?;
+        log::info!(
+            "brought {weight_bytes} bytes of weights to {} in {:.3} s",
+            backend.name(),
+            started.elapsed().as_secs_f64()
+        );
         let looked_up = match &weights.lm_head {
             Some(_) => backend.matrix_bytes(&weights.embedding),
             None => 0,

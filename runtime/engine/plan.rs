@@ -86,39 +86,6 @@ impl MemoryPlan {
         }
     }
 
-    /// The longest context, at most `n_ctx`, that leaves a little memory to others.
-    pub fn fit(
-        memory: &Memory,
-        config: &ModelConfig,
-        policy: &KvPolicy,
-        n_ctx: usize,
-        sequences: usize,
-        chunk: usize,
-    ) -> Self {
-        // A sixteenth is left alone: other programs take memory between this
-        // plan and the allocations.
-        let mut memory = memory.clone();
-        let spared = |bytes: Option<u64>| bytes.map(|b| b - b / 16);
-        memory.available = spared(memory.available);
-        if let Some(host) = &mut memory.host {
-            host.available = spared(host.available);
-        }
-        let plan = |n_ctx| Self::new(&memory, config, policy, n_ctx, sequences, chunk);
-        let whole = plan(n_ctx);
-        if whole.check().is_ok() {
-            return whole;
-        }
-        let (mut fits, mut fails) = (1, n_ctx);
-        while fails - fits > 1 {
-            let middle = fits + (fails - fits) / 2;
-            match plan(middle).check() {
-                Ok(()) => fits = middle,
-                Err(_) => fails = middle,
-            }
-        }
-        plan(fits)
-    }
-
     /// Bytes where the model computes that cannot be dropped under pressure.
     pub fn resident(&self) -> u64 {
         let weights = match self.weights_mapped {
@@ -291,15 +258,5 @@ mod tests {
         }
         assert!(plan(two(1000, 1 << 40)).contains("weights 17179869184"));
         assert!(plan(two(1 << 40, 1000)).contains("on the host"));
-    }
-
-    #[test]
-    fn an_absurd_context_is_cut_to_what_fits() {
-        for memory in [one(20 << 30), two(20 << 30, 1 << 40), two(1 << 40, 1 << 30)] {
-            let plan = MemoryPlan::fit(&memory, &config(), &KvPolicy::kcache(), 1 << 40, 1, 512);
-            println!("{plan:?}");
-            assert!(plan.check().is_ok());
-            assert!(plan.n_ctx < 1 << 40 && plan.n_ctx > 1);
-        }
     }
 }

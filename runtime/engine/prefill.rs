@@ -54,6 +54,7 @@ impl<B: Backend> Context<B> {
         let (model, work) = (&self.model, &mut self.work);
         for chunk in tokens.chunks(self.chunk) {
             cancel.check()?;
+            log::trace!("prefill: {} tokens after {}", chunk.len(), sequence.len());
             match model
                 .backend
                 .scope(|| model.prefill_pass(work, sequence, chunk, rows))

@@ -4,9 +4,10 @@
 mod geometry;
 mod pool;
 
+use half::bf16;
 use kcache_models::config::ModelConfig;
 use kcache_models::tokenizer::Tokenizer;
-use kcache_models::weights::{LayerWeights, Linear, ModelWeights};
+use kcache_models::weights::{LayerWeights, Linear, ModelWeights, WeightSizes};
 use kcache_models::{Checkpoint, Format, GenerationConfig, Tensor};
 
 use crate::driver::HostLimits;
@@ -29,7 +30,7 @@ const STRIDE: usize = 999_424;
 /// [`Error::Model`] for a vocabulary below 256.
 pub fn checkpoint(config: ModelConfig, seed: u64) -> Result<Checkpoint> {
     let limits = HostLimits::read();
-    let bytes = weight_bytes(&config);
+    let bytes = weight_sizes(&config).bytes;
     if bytes > limits.spare() {
         return Err(Error::OutOfMemory {
             what: "synthetic weights in bf16".into(),
@@ -65,14 +66,21 @@ pub fn layer_shapes(config: &ModelConfig) -> [[usize; 2]; 7] {
     ]
 }
 
-/// Bytes of all matrices and norms in bf16.
-fn weight_bytes(config: &ModelConfig) -> u64 {
+/// How much the bf16 weights of `config` are, in memory of their own.
+pub fn weight_sizes(config: &ModelConfig) -> WeightSizes {
     let size = |[rows, cols]: [usize; 2]| rows as u64 * cols as u64;
-    let hidden = config.hidden_size as u64;
-    let layer: u64 = layer_shapes(config).into_iter().map(size).sum::<u64>() + 2 * hidden;
+    let (layers, hidden) = (config.n_layers as u64, config.hidden_size as u64);
+    let layer: u64 = layer_shapes(config).into_iter().map(size).sum();
     let tables = if config.tie_word_embeddings { 1 } else { 2 };
     let table = size([config.vocab_size, config.hidden_size]);
-    2 * (config.n_layers as u64 * layer + tables * table + hidden)
+    let matrix_elements = layers * layer + tables * table;
+    let vector_elements = (2 * layers + 1) * hidden;
+    WeightSizes {
+        bytes: size_of::<bf16>() as u64 * (matrix_elements + vector_elements),
+        matrix_elements,
+        vector_elements,
+        copied: true,
+    }
 }
 
 /// Cuts one matrix after the other from the pool.
@@ -134,11 +142,10 @@ mod tests {
     #[test]
     fn the_weights_are_as_many_as_the_shape_says() {
         let config = Geometry::SmolLm2.config(Some(2), 64);
-        let bytes = weight_bytes(&config);
+        let sizes = weight_sizes(&config);
         let made = checkpoint(config, 1).unwrap();
-        assert_eq!(made.weights.sizes().bytes, bytes);
-        assert!(made.weight_sizes().copied);
-        let whole = weight_bytes(&Geometry::SmolLm2.config(None, 64));
+        assert_eq!(made.weight_sizes(), sizes);
+        let whole = weight_sizes(&Geometry::SmolLm2.config(None, 64)).bytes;
         assert_eq!(whole / 2, 134_515_008, "parameters of SmolLM2-135M");
     }
 

@@ -16,6 +16,7 @@ pub mod softmax;
 
 mod bandwidth;
 mod load;
+mod memory;
 
 use std::ops::Range;
 
@@ -29,6 +30,7 @@ use super::{Backend, Bandwidth, Memory, Projection, SequenceCache};
 use crate::cache::{KvCache, KvCounters, KvPolicy};
 use crate::driver::HostLimits;
 use crate::{Error, Result};
+pub(super) use memory::{PREFILL_CHUNK, memory};
 use rope::RopeTable;
 
 /// More than any machine has processors: a mistaken number shall not fill the
@@ -91,9 +93,8 @@ impl Backend for Cpu {
     type KvCache = KvCache;
     type StepMemo = ();
 
-    /// Large enough for the products, small enough for the caches.
     fn prefill_chunk(&self) -> usize {
-        512
+        PREFILL_CHUNK
     }
 
     fn name(&self) -> String {
@@ -107,17 +108,9 @@ impl Backend for Cpu {
 
     /// Weights are used where they were opened, so loading them takes nothing.
     fn memory(&self, _: &ModelConfig, weights: &WeightSizes, _: bool) -> Result<Memory> {
-        let limits = HostLimits::read();
         let taken = if weights.copied { weights.bytes } else { 0 };
-        Ok(Memory {
-            weights: weights.bytes,
-            weights_mapped: !weights.copied,
-            kv_element: size_of::<f32>(),
-            activation_element: size_of::<f32>(),
-            workspace_per_position: 0,
-            available: limits.left().map(|left| left + taken),
-            host: None,
-        })
+        let available = HostLimits::read().left().map(|left| left + taken);
+        Ok(memory(weights, available))
     }
 
     fn bandwidth(&self) -> Result<Bandwidth> {

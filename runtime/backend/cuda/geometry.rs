@@ -10,7 +10,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] with the dimension, its value and what there is.
-pub(super) fn check(config: &ModelConfig) -> Result<()> {
+pub(in crate::backend) fn check(config: &ModelConfig) -> Result<()> {
     let refuse = |what: String| {
         Err(Error::InvalidArgument(format!(
             "the GPU cannot run this model: {what}; run it on the CPU"

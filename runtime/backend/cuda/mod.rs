@@ -14,6 +14,7 @@ mod inputs;
 mod kernels;
 mod kv_cache;
 mod load;
+mod memory;
 mod near_values;
 mod operations;
 mod rope;
@@ -36,6 +37,9 @@ pub use kv_cache::CudaKvCache;
 pub use load::Matrix;
 pub use rope::RopeTable;
 pub use step::StepMemo;
+
+pub(super) use geometry::check;
+pub(super) use memory::{PREFILL_CHUNK, memory};
 
 use kernels::Kernels;
 use stage::Stages;

@@ -11,8 +11,11 @@ use kcache_models::weights::WeightSizes;
 
 use super::activation::{Form, Rotated};
 use super::kernels::{Prefill, Product, Rotation};
-use super::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo, geometry, load};
-use crate::backend::{Backend, Bandwidth, HostMemory, Memory, Projection};
+use super::{
+    Activation, Cuda, CudaKvCache, Matrix, PREFILL_CHUNK, RopeTable, StepMemo, geometry, load,
+    memory,
+};
+use crate::backend::{Backend, Bandwidth, Memory, Projection};
 use crate::cache::KvPolicy;
 use crate::driver::{DeviceBuffer, HostLimits};
 use crate::{Error, Result};
@@ -25,9 +28,8 @@ impl Backend for Cuda {
     type KvCache = CudaKvCache;
     type StepMemo = StepMemo;
 
-    /// Large enough for the products to run at their rate.
     fn prefill_chunk(&self) -> usize {
-        2048
+        PREFILL_CHUNK
     }
 
     fn name(&self) -> String {
@@ -39,23 +41,11 @@ impl Backend for Cuda {
     }
 
     fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory> {
-        let (half, float) = (size_of::<bf16>(), size_of::<f32>());
-        let angles = config.max_position as u64 * config.head_dim as u64;
-        let floats = weights.vector_elements + angles;
-        let bytes = weights.matrix_elements * half as u64 + floats * float as u64;
-        let taken = if loaded { bytes } else { 0 };
+        let sizes = memory(config, weights, Some(HostLimits::read().spare()));
+        let taken = if loaded { sizes.weights } else { 0 };
         Ok(Memory {
-            weights: bytes,
-            weights_mapped: false,
-            kv_element: half,
-            activation_element: half + float,
-            // Scores of every head, and what a group of heads makes of them.
-            workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,
             available: Some(self.context.memory_info()?.free + taken),
-            host: Some(HostMemory {
-                staged_layers: 2,
-                available: Some(HostLimits::read().spare()),
-            }),
+            ..sizes
         })
     }
 

@@ -138,6 +138,7 @@ impl Cuda {
         let mut graph = self.active(&mut memo.state, || self.capture(|| work(caches)))?;
         // SAFETY: captured for these buffers.
         unsafe { graph.launch(&self.stream) }?;
+        log::debug!("captured a decode step of {} sequences", caches.len());
         memo.graph = Some((key, graph));
         Ok(())
     }

@@ -4,8 +4,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::chat::ChatArgs;
+use crate::completions::CompletionsArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
+use crate::inspect::InspectArgs;
+use crate::logging::LogArgs;
+use crate::man::ManArgs;
 use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
@@ -23,12 +27,14 @@ over which the flag wins. NO_COLOR is respected.";
 
 /// Runs language models with keys in device memory and values fetched from the host by need
 #[derive(Debug, Parser)]
-#[command(name = "run", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "run", version, after_help = EXIT_CODES, max_term_width = 100, args_override_self = true)]
 #[command(mut_subcommands(|sub| sub.args_override_self(true).mut_args(|arg| arg.hide_env_values(true))))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// What `run` can do.
@@ -40,10 +46,16 @@ pub enum Command {
     Chat(ChatArgs),
     /// Measure how well a model predicts a text (perplexity)
     Eval(EvalArgs),
-    /// Answer requests over HTTP, as OpenAI's API does
-    Serve(ServeArgs),
     /// Measure how fast a model reads and generates
     Bench(BenchArgs),
+    /// Show what is in a model, and what of it fits which memory
+    Inspect(InspectArgs),
+    /// Answer requests over HTTP, as OpenAI's API does
+    Serve(ServeArgs),
+    /// Print a script that lets a shell complete commands and flags
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
 }
 
 /// How results are shown.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::logging;
+
 /// Prompts from here on take long enough to show that something happens.
 const LONG_PROMPT: usize = 256;
 
@@ -15,8 +17,11 @@ pub struct Console {
 }
 
 impl Console {
-    /// With `quiet`, nothing is shown.
+    /// With `quiet`, nothing is shown but errors.
     pub fn new(quiet: bool) -> Self {
+        if quiet {
+            logging::quieten();
+        }
         Self { quiet }
     }
 

@@ -71,7 +71,7 @@ impl Failure {
 
 /// `text` with control characters escaped: names in files and paths can hold
 /// line ends and terminal commands.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().fold(String::new(), |mut line, c| {
         if c.is_control() {
             let _ = write!(line, "{}", c.escape_default());

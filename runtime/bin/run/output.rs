@@ -30,8 +30,16 @@ impl Output {
     /// # Errors
     /// [`crate::failure::Failure::Output`].
     pub fn text(&mut self, text: &str) -> Result<()> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Shows text that another crate wrote, unless JSON is wanted.
+    ///
+    /// # Errors
+    /// [`crate::failure::Failure::Output`].
+    pub fn bytes(&mut self, text: &[u8]) -> Result<()> {
         if let Self::Text(out) = self {
-            out.write_all(text.as_bytes())?;
+            out.write_all(text)?;
             out.flush()?;
         }
         Ok(())

@@ -154,8 +154,8 @@ fn describe(params: &SamplingParams) -> String {
     ])
 }
 
-/// `None` if the checkpoint is silent.
-fn recommended(defaults: &GenerationConfig) -> Option<String> {
+/// What a checkpoint recommends, in words; `None` if it is silent.
+pub fn recommended(defaults: &GenerationConfig) -> Option<String> {
     fn named<T: Display>(name: &str, value: Option<T>) -> Option<String> {
         value.map(|v| format!("{name} {v}"))
     }

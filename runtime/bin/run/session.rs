@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kcache::backend::{AnyBackend, Backend};
+use kcache::backend::{AnyBackend, Backend, Chosen};
 use kcache::cache::KvPolicy;
 use kcache::driver::DeviceChoice;
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
+use kcache::models::config::ModelConfig;
 use kcache::{Context, Error, Model};
 
 use crate::failure::{Failure, Result};
@@ -31,8 +32,8 @@ pub trait Task {
 pub struct Opened<B> {
     /// What the files hold.
     pub checkpoint: Checkpoint,
-    /// What one sequence takes.
-    pub plan: MemoryPlan,
+    /// What the sequences of the task take.
+    plan: MemoryPlan,
     backend: B,
     /// Why this is not the device that one would expect.
     remark: Option<String>,
@@ -80,18 +81,26 @@ pub fn open_checkpoint(
         ..ContextOptions::default()
     };
     let wish = Wish { options, policies };
-    let chosen = AnyBackend::choose(args.device, args.threads, &checkpoint.config);
-    let chosen = chosen.map_err(|error| match error {
-        Error::Device(error) if args.device != DeviceChoice::Auto => {
-            Failure::Input(format!("--device {}: {error}", args.device))
-        }
-        error => error.into(),
-    })?;
+    let chosen = choose(args, &checkpoint.config)?;
     let remark = chosen.remark;
     match chosen.backend {
         AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, *backend, remark, wish)?),
         AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
     }
+}
+
+/// The backend that the flags mean for a model of `config`.
+///
+/// # Errors
+/// [`Failure::Input`] for a device that was asked for and cannot be used; as
+/// [`AnyBackend::choose`].
+pub fn choose(args: &ComputeArgs, config: &ModelConfig) -> Result<Chosen> {
+    AnyBackend::choose(args.device, args.threads, config).map_err(|error| match error {
+        Error::Device(error) if args.device != DeviceChoice::Auto => {
+            Failure::Input(format!("--device {}: {error}", args.device))
+        }
+        error => error.into(),
+    })
 }
 
 impl<B: Backend> Opened<B> {

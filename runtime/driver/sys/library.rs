@@ -101,6 +101,7 @@ fn connect(find: &dyn Fn(&CStr) -> Option<*mut c_void>) -> Result<Driver> {
         Code::NO_DEVICE => DriverError::NoDevice,
         _ => unusable(failure),
     })?;
+    log::debug!("the driver is open, for CUDA {version}");
     Ok(Driver { version, recent })
 }
 

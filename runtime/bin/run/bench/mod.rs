@@ -7,16 +7,15 @@ mod measure;
 mod row;
 mod writer;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::FalseyValueParser;
 use kcache::backend::{Backend, Bandwidth};
 use kcache::cache::KvPolicy;
-use kcache::engine::{ContextOptions, MemoryPlan};
+use kcache::engine::ContextOptions;
 use kcache::models::Checkpoint;
-use kcache::synthetic::{self, Geometry};
+use kcache::synthetic;
 use kcache::{Context, Model};
 
 use crate::console::Console;
@@ -27,6 +26,7 @@ use crate::model_args::{ComputeArgs, positive};
 use crate::output::Output;
 use crate::session::{self, Opened, Task};
 use crate::sizes::Sizes;
+use crate::subject::{Subject, SubjectArgs};
 use crate::ui::Ui;
 use case::{Case, cases};
 use figures::Figures;
@@ -53,25 +53,6 @@ pub struct BenchArgs {
     kv: KvArgs,
     #[command(flatten)]
     output: BenchOutputArgs,
-}
-
-/// What is measured.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Model")]
-#[group(required = true, multiple = false)]
-struct SubjectArgs {
-    /// Hugging Face directory or GGUF file
-    #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
-    model: Option<PathBuf>,
-    /// Instead of a model: random bf16 weights of the shape of a well-known one
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = PossibleValuesParser::new(Geometry::ALL.map(Geometry::name))
-            .try_map(|name| name.parse::<Geometry>()),
-        env = "KCACHE_GEOMETRY"
-    )]
-    geometry: Option<Geometry>,
 }
 
 /// How much of it.
@@ -165,7 +146,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let n_ctx = longest(&cases);
     let policies = sweep.first().cloned().unwrap_or_default();
     interrupt.while_waiting(|| {
-        let checkpoint = args.subject.open(&args.compute, n_ctx)?;
+        let checkpoint = args.open(n_ctx)?;
         let task = Measure {
             args,
             cases,
@@ -184,9 +165,12 @@ struct Measure<'a> {
 }
 
 impl Task for Measure<'_> {
+    fn sequences(&self) -> usize {
+        let batches = self.cases.iter().map(|case| case.batch);
+        batches.max().unwrap_or(1)
+    }
+
     fn run<B: Backend>(self, opened: Opened<B>) -> Result<()> {
-        let batch = self.cases.iter().map(|case| case.batch).max();
-        several(&opened.plan, batch.unwrap_or(1)).check()?;
         let model = opened.load(&self.ui)?.model().clone();
         let bandwidth = model.backend().bandwidth()?;
         self.ui.console.note(roof_line(&bandwidth));
@@ -199,8 +183,9 @@ impl Task for Measure<'_> {
             {
                 let options = ContextOptions {
                     n_ctx: Some(longest(cases)),
+                    sequences: cases[0].batch,
                     chunk: self.args.compute.chunk,
-                    ..ContextOptions::default()
+                    policy: KvPolicy::default(),
                 };
                 let (options, _) = options.fit_loaded(policies.clone(), &model)?;
                 let context = Context::new(model.clone(), &options)?;
@@ -217,6 +202,16 @@ impl Task for Measure<'_> {
 }
 
 impl BenchArgs {
+    /// The checkpoint; a synthetic one for contexts of `n_ctx` tokens.
+    fn open(&self, n_ctx: usize) -> Result<Checkpoint> {
+        match self.subject.chosen()? {
+            Subject::Model(path) => Ok(Checkpoint::open_by(path, self.compute.reading())?),
+            Subject::Geometry(geometry) => {
+                Ok(synthetic::checkpoint(geometry.config(None, n_ctx), SEED)?)
+            }
+        }
+    }
+
     fn measure<B: Backend>(
         &self,
         bench: &mut Bench<B>,
@@ -269,54 +264,12 @@ impl SizeArgs {
     }
 }
 
-impl SubjectArgs {
-    /// The checkpoint; a synthetic one for contexts of `n_ctx` tokens.
-    fn open(&self, compute: &ComputeArgs, n_ctx: usize) -> Result<Checkpoint> {
-        match (&self.model, self.geometry) {
-            (Some(path), _) => Ok(Checkpoint::open_by(path, compute.reading())?),
-            (None, Some(geometry)) => {
-                Ok(synthetic::checkpoint(geometry.config(None, n_ctx), SEED)?)
-            }
-            (None, None) => Err(Failure::Input("--model or --geometry is needed".into())),
-        }
-    }
-
-    /// The geometry, or the file's name without its ending.
-    fn name(&self) -> String {
-        match (&self.model, self.geometry) {
-            (Some(path), _) => {
-                let stem = if path.is_dir() {
-                    path.file_name()
-                } else {
-                    path.file_stem()
-                };
-                stem.unwrap_or(path.as_os_str())
-                    .to_string_lossy()
-                    .into_owned()
-            }
-            (None, geometry) => geometry.map(Geometry::name).unwrap_or_default().to_owned(),
-        }
-    }
-}
-
 /// Tokens of the longest sequence.
 fn longest(cases: &[Case]) -> usize {
     let lengths = cases
         .iter()
         .map(|case| case.held().saturating_add(case.tokens()));
     lengths.max().unwrap_or(0)
-}
-
-/// `plan` with the K and V of so many sequences.
-fn several(plan: &MemoryPlan, sequences: usize) -> MemoryPlan {
-    let times = |bytes: u64| bytes.saturating_mul(sequences as u64);
-    MemoryPlan {
-        keys: times(plan.keys),
-        values: times(plan.values),
-        host_values: times(plan.host_values),
-        hot_rows: times(plan.hot_rows),
-        ..plan.clone()
-    }
 }
 
 fn roof_line(bandwidth: &Bandwidth) -> String {

@@ -1,6 +1,6 @@
 //! One row of results, as every format shows it.
 
-use kcache::cache::{KvPolicy, Selection};
+use kcache::cache::KvPolicy;
 use serde::Serialize;
 
 use super::case::{Case, Work};
@@ -43,7 +43,7 @@ impl<'a> Row<'a> {
             Work::Generate(n) => (0, n),
         };
         Self {
-            kv: label(&setting.policy),
+            kv: setting.policy.selection.to_string(),
             batch: case.batch,
             n_prompt,
             n_gen,
@@ -52,15 +52,5 @@ impl<'a> Row<'a> {
             setting,
             figures,
         }
-    }
-}
-
-/// The policy in a word.
-fn label(policy: &KvPolicy) -> String {
-    match policy.selection {
-        Selection::Full => "full".into(),
-        Selection::FullOffload => "full-offload".into(),
-        Selection::TopN { n } => format!("topn:{n}"),
-        Selection::TopP { p, .. } => format!("topp:{p}"),
     }
 }

@@ -1,0 +1,68 @@
+//! A model that need not be there: files, or the shape of a well-known one.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kcache::synthetic::Geometry;
+
+use crate::failure::{Failure, Result};
+
+/// Which model, or a shape instead.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+#[group(required = true, multiple = false)]
+pub struct SubjectArgs {
+    /// Hugging Face directory or GGUF file
+    #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
+    model: Option<PathBuf>,
+    /// Instead of a model: the shape of a well-known one, with random bf16 weights
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = PossibleValuesParser::new(Geometry::ALL.map(Geometry::name))
+            .try_map(|name| name.parse::<Geometry>()),
+        env = "KCACHE_GEOMETRY"
+    )]
+    geometry: Option<Geometry>,
+}
+
+/// What the flags chose.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A checkpoint's path.
+    Model(&'a Path),
+    /// A shape without files.
+    Geometry(Geometry),
+}
+
+impl SubjectArgs {
+    /// The one that is given.
+    ///
+    /// # Errors
+    /// [`Failure::Input`] for none.
+    pub fn chosen(&self) -> Result<Subject<'_>> {
+        match (&self.model, self.geometry) {
+            (Some(path), _) => Ok(Subject::Model(path)),
+            (None, Some(geometry)) => Ok(Subject::Geometry(geometry)),
+            (None, None) => Err(Failure::Input("--model or --geometry is needed".into())),
+        }
+    }
+
+    /// The geometry, or the file's name without its ending.
+    pub fn name(&self) -> String {
+        match (&self.model, self.geometry) {
+            (Some(path), _) => {
+                let stem = if path.is_dir() {
+                    path.file_name()
+                } else {
+                    path.file_stem()
+                };
+                stem.unwrap_or(path.as_os_str())
+                    .to_string_lossy()
+                    .into_owned()
+            }
+            (None, geometry) => geometry.map(Geometry::name).unwrap_or_default().to_owned(),
+        }
+    }
+}
