@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{Error, Result};
 
 /// A flag that any thread or signal handler may set; work looks at it between
-/// prefill chunks and decode steps.
+/// the layers of a prompt and between decode steps.
 #[derive(Clone, Debug, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 

@@ -21,7 +21,7 @@ pub struct ContextOptions {
     pub sequences: usize,
     /// Policy of the context's sequences.
     pub policy: KvPolicy,
-    /// Prompt tokens computed at once; a cancel takes effect between chunks.
+    /// Prompt tokens computed at once; after a cancel, those of whole chunks stay.
     /// `None`: what suits the backend.
     pub chunk: Option<usize>,
 }

@@ -11,7 +11,7 @@ impl<B: Backend> Context<B> {
     /// # Errors
     /// [`crate::Error::ContextFull`] and [`crate::Error::InvalidArgument`] (no tokens, one outside
     /// the vocabulary, a sequence of another model) before any work; [`crate::Error::OutOfMemory`];
-    /// [`crate::Error::Cancelled`] between chunks. After an error the sequence holds
+    /// [`crate::Error::Cancelled`] between layers. After an error the sequence holds
     /// the tokens of all finished chunks and can go on from there.
     pub fn prefill(
         &mut self,
@@ -53,11 +53,10 @@ impl<B: Backend> Context<B> {
         self.check_sequence(sequence, tokens.len())?;
         let (model, work) = (&self.model, &mut self.work);
         for chunk in tokens.chunks(self.chunk) {
-            cancel.check()?;
             log::trace!("prefill: {} tokens after {}", chunk.len(), sequence.len());
             match model
                 .backend
-                .scope(|| model.prefill_pass(work, sequence, chunk, rows))
+                .scope(|| model.prefill_pass(work, sequence, chunk, rows, cancel))
             {
                 Ok(logits) => {
                     sequence.tokens.extend_from_slice(chunk);
@@ -80,6 +79,7 @@ impl<B: Backend> Model<B> {
         sequence: &mut Sequence<B>,
         tokens: &[u32],
         rows: LogitRows,
+        cancel: &CancelFlag,
     ) -> Result<Vec<f32>> {
         let backend = &self.backend;
         let positions: Vec<usize> = (sequence.len()..sequence.len() + tokens.len()).collect();
@@ -87,6 +87,7 @@ impl<B: Backend> Model<B> {
 
         self.embed(work, tokens)?;
         for (l, layer) in self.weights.layers.iter().enumerate() {
+            cancel.check()?;
             self.project_qkv(layer, work, &positions)?;
             backend.append(cache, l, &work.k, &work.v, 0..tokens.len())?;
             backend.prefill_attention(cache, l, &work.q, &mut work.attended)?;

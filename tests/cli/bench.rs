@@ -162,7 +162,7 @@ fn what_cannot_be_measured_is_refused() {
     );
     assert_eq!(lists.code, Some(2));
     assert!(
-        lists.stderr.contains("takes one number"),
+        lists.stderr.contains("choose one policy here"),
         "{}",
         lists.stderr
     );

@@ -2,11 +2,15 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdin};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::logging;
+
+/// All bars, so that other lines and the end of the program know of them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Prompts from here on take long enough to show that something happens.
 const LONG_PROMPT: usize = 256;
@@ -66,9 +70,23 @@ impl Console {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template(template);
-        ProgressBar::new(0)
+        let bar = ProgressBar::new(0)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-            .with_message(what)
+            .with_message(what);
+        BARS.add(bar)
+    }
+}
+
+/// Runs `write`, which writes to standard error, beside the bars.
+pub fn beside_bars(write: impl FnOnce()) {
+    BARS.suspend(write);
+}
+
+/// Leaves the terminal as the next program wants it: no bar, and a line of its own.
+pub fn leave() {
+    if stderr().is_terminal() {
+        let _ = BARS.clear();
+        let _ = writeln!(stderr());
     }
 }
 

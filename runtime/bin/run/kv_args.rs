@@ -1,6 +1,6 @@
 //! Flags that choose the KV policy.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use kcache::cache::{GroupScore, KvPolicy, Selection, Weighting};
 
 use crate::failure::{Failure, Result};
@@ -45,9 +45,12 @@ pub struct KvArgs {
         value_enum,
         value_name = "POLICY",
         default_value = "auto",
+        value_delimiter = ',',
+        num_args = 1,
+        action = ArgAction::Set,
         env = "KCACHE_KV"
     )]
-    pub kv: Kv,
+    pub kv: Vec<Kv>,
     /// V rows of each KV head, beside sinks and window [default: 128]
     #[arg(long, value_name = "N", env = "KCACHE_V_TOP_N")]
     pub v_top_n: Option<Sizes>,
@@ -99,23 +102,27 @@ impl KvArgs {
         match sweep.len() {
             1 => Ok(sweep.remove(0)),
             n => Err(Failure::Input(format!(
-                "--v-top-n takes one number here, got {n}; run bench takes several"
+                "--kv and --v-top-n choose one policy here, got {n}; run bench takes several"
             ))),
         }
     }
 
-    /// As [`KvArgs::policies`], for each number of `--v-top-n`.
+    /// As [`KvArgs::policies`], for each value of `--kv`, and each number of
+    /// `--v-top-n` where that value is `kcache`.
     ///
     /// # Errors
     /// As [`KvArgs::policies`].
     pub fn sweep(&self) -> Result<Vec<Vec<KvPolicy>>> {
-        let full = KvPolicy::full();
-        let sweep = match self.kv {
-            Kv::Kcache => self.selections().map(|s| vec![self.with(s)]).collect(),
-            Kv::Auto => vec![vec![self.without_v_flags(full)?, KvPolicy::kcache()]],
-            Kv::Full => vec![vec![self.without_v_flags(full)?]],
-            Kv::FullOffload => vec![vec![self.without_v_flags(KvPolicy::full_offload())?]],
-        };
+        self.check_v_flags()?;
+        let mut sweep = Vec::new();
+        for kv in &self.kv {
+            match kv {
+                Kv::Kcache => sweep.extend(self.selections().map(|s| vec![self.with(s)])),
+                Kv::Auto => sweep.push(vec![KvPolicy::full(), KvPolicy::kcache()]),
+                Kv::Full => sweep.push(vec![KvPolicy::full()]),
+                Kv::FullOffload => sweep.push(vec![KvPolicy::full_offload()]),
+            }
+        }
         for policy in sweep.iter().flatten() {
             policy.validate()?;
         }
@@ -152,12 +159,12 @@ impl KvArgs {
         other.into_iter().chain(top_n)
     }
 
-    fn without_v_flags(&self, policy: KvPolicy) -> Result<KvPolicy> {
+    fn check_v_flags(&self) -> Result<()> {
         match self.first_v_flag() {
-            None => Ok(policy),
-            Some(flag) => Err(Failure::Input(format!(
+            Some(flag) if !self.kv.contains(&Kv::Kcache) => Err(Failure::Input(format!(
                 "{flag} has no effect without --kv kcache"
             ))),
+            _ => Ok(()),
         }
     }
 

@@ -1,9 +1,12 @@
 //! What the library notes while it works, on standard error.
 
 use std::io::Write as _;
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use log::LevelFilter;
+use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::console;
 
 /// How much is noted. Variants have no doc comments: clap would turn the help of
 /// every flag into a page.
@@ -37,25 +40,41 @@ pub struct LogArgs {
 /// Writes notes of `level` and above from here on, coloured on a terminal unless
 /// `NO_COLOR` says otherwise.
 pub fn start(level: LogLevel) {
-    let started = std::time::Instant::now();
-    let level = LevelFilter::from(level);
+    let started = Instant::now();
     let mut builder = env_logger::Builder::new();
     // Other crates have notes of their own, which say little to a user of this one.
-    let ours = ["kcache", "kcache_models", "run"];
-    ours.iter().for_each(|name| {
-        builder.filter_module(name, level);
-    });
+    for name in ["kcache", "kcache_models", "run"] {
+        builder.filter_module(name, level.into());
+    }
     builder.format(move |to, record| {
         let style = to.default_level_style(record.level());
         let (name, seconds) = (record.level(), started.elapsed().as_secs_f64());
-        writeln!(
-            to,
-            "[{seconds:9.3} {style}{name:<5}{style:#}] {}",
-            record.args()
-        )
+        let note = record.args();
+        writeln!(to, "[{seconds:9.3} {style}{name:<5}{style:#}] {note}")
     });
+    let logger = builder.build();
+    log::set_max_level(logger.filter());
     // The first logger of a process stays, and this is the first.
-    let _ = builder.try_init();
+    let _ = log::set_boxed_logger(Box::new(BesideBars(logger)));
+}
+
+/// A logger whose lines do not run into a progress bar.
+struct BesideBars(env_logger::Logger);
+
+impl Log for BesideBars {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.0.matches(record) {
+            console::beside_bars(|| self.0.log(record));
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Leaves errors only.

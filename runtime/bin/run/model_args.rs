@@ -31,7 +31,7 @@ pub struct ComputeArgs {
     /// CPU threads [default: one for each processor]
     #[arg(short, long, value_name = "N", value_parser = positive, env = "KCACHE_THREADS")]
     pub threads: Option<usize>,
-    /// Prompt tokens computed at once; Ctrl-C takes effect between chunks [default: 512 on the CPU, 2048 on a GPU]
+    /// Prompt tokens computed at once [default: 512 on the CPU, 2048 on a GPU]
     #[arg(long, value_name = "N", value_parser = positive, env = "KCACHE_CHUNK")]
     pub chunk: Option<usize>,
 }

@@ -153,6 +153,7 @@ impl<B: Backend> Opened<B> {
         ui.console
             .note(format!("device:   {device}{}", remark.unwrap_or_default()));
         ui.console.note(format!("plan:     {}", self.plan));
+        ui.interrupt.begin_work();
         let bar = ui.console.bytes_bar("loading");
         let loaded = Model::from_checkpoint(self.checkpoint, self.backend, &mut |done, total| {
             bar.set_length(total);

@@ -1,12 +1,14 @@
 //! Whole models: prefill, decode under every policy, batches, forgetting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kcache_models::config::ModelConfig;
 use kcache_models::weights::WeightSizes;
 
 use super::checkpoint::{ALONE, GROUPED, Shape};
 use super::{Pair, assert_close};
+use crate::Error;
 use crate::backend::Backend;
 use crate::cache::{KvPolicy, Selection, Weighting};
 use crate::engine::{CancelFlag, Context, ContextOptions, Model, Sequence, Step};
@@ -160,6 +162,39 @@ fn chunks_of_a_prompt_find_the_rows_before_them() {
         assert_close(&what, &logits, &expected, width, 1e-4);
         let next = decode(&mut context, &mut sequence, &[11]);
         assert_close(&what, &next, &expected_next, width, 1e-4);
+    }
+}
+
+/// Wherever in a chunk the cancel comes.
+#[test]
+fn a_cancelled_prompt_goes_on_where_it_stopped() {
+    let pair = Pair::new(&GROUPED, 5);
+    let policy = top_n(16, Weighting::MeanV);
+    let tokens = prompt();
+    let mut context = chunked(&pair.gpu, &policy, Some(32));
+    let (_, whole) = prefill(&mut context, &tokens);
+    let last = &whole[whole.len() - pair.gpu.config().vocab_size..];
+    for milliseconds in [0, 1, 2, 4, 8, 16, 32, 64] {
+        let mut sequence = context.sequence().unwrap_or_else(|e| panic!("{e}"));
+        let cancel = CancelFlag::default();
+        let done = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(milliseconds));
+                cancel.cancel();
+            });
+            context.prefill(&mut sequence, &tokens, &cancel)
+        });
+        let held = sequence.len();
+        println!("cancelled after {milliseconds} ms: {held} tokens stay");
+        let logits = match done {
+            Ok(logits) => logits,
+            Err(Error::Cancelled) => context
+                .prefill(&mut sequence, &tokens[held..], &CancelFlag::default())
+                .unwrap_or_else(|e| panic!("{e}")),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(sequence.tokens(), tokens);
+        assert_close("after a cancel", &logits, last, last.len(), 1e-12);
     }
 }
 

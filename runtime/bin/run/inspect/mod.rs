@@ -103,7 +103,7 @@ impl InspectArgs {
         if !self.plan.wanted() {
             return Ok(None);
         }
-        let policies = self.kv.policies()?;
+        let policies = self.kv.sweep()?.concat();
         PlanReport::new(&self.plan, &self.compute, policies, config, weights).map(Some)
     }
 }

@@ -1,6 +1,6 @@
 //! Flags become policies.
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::*;
 
@@ -34,6 +34,28 @@ fn each_kind_has_its_policy() {
         KvPolicy::full_offload()
     );
     assert_eq!(policy("--kv kcache").unwrap(), KvPolicy::kcache());
+}
+
+#[test]
+fn lists_are_for_sweeps_and_the_last_flag_counts() {
+    let flags = |text: &str| {
+        let flags = std::iter::once("run").chain(text.split_whitespace());
+        let command = Flags::command().args_override_self(true);
+        let matches = command.try_get_matches_from(flags).expect("flags parse");
+        Flags::from_arg_matches(&matches).expect("flags").kv
+    };
+    let names = |text: &str| -> Vec<String> {
+        let sweep = flags(text).sweep().expect("policies").concat();
+        sweep.iter().map(|p| p.selection.to_string()).collect()
+    };
+    assert_eq!(
+        names("--kv full,kcache --v-top-n 8,16"),
+        ["full", "topn:8", "topn:16"]
+    );
+    assert_eq!(names("--kv full --kv full-offload"), ["full-offload"]);
+    let refused = flags("--kv full,kcache").policies().unwrap_err();
+    assert!(refused.to_string().contains("one policy"), "{refused}");
+    assert!(flags("--kv full,auto --v-top-n 8").sweep().is_err());
 }
 
 #[test]
