@@ -14,6 +14,7 @@ use kcache_models::weights::{Linear, WeightSizes};
 
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
+use crate::trace::Span;
 
 pub use choice::{AnyBackend, Chosen};
 pub use memory::{HostMemory, Memory};
@@ -163,6 +164,20 @@ pub trait Backend: Send + Sync + 'static {
         rows: Range<usize>,
         out: &mut Self::Activation,
     ) -> Result<()>;
+
+    /// Begins the part of a run that a profiler should see. With `timeline`, the
+    /// device's times are noted too, for which steps run without a graph.
+    ///
+    /// A processor has nothing to tell: its times are those of [`crate::trace`].
+    fn start_profile(&self, _timeline: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends that part; what the device's queues did meanwhile, if it was noted,
+    /// counted from the start of the running [`crate::trace::Recording`].
+    fn end_profile(&self) -> Result<Vec<Span>> {
+        Ok(Vec::new())
+    }
 
     /// Waits for all work on `x` and brings it to the host, row-major.
     fn read(&self, x: &Self::Activation) -> Result<Vec<f32>>;

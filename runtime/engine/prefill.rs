@@ -4,6 +4,7 @@ use super::layer::{LogitRows, Workspace};
 use super::{CancelFlag, Context, Model, Sequence};
 use crate::Result;
 use crate::backend::{Backend, SequenceCache};
+use crate::trace::{self, Range};
 
 impl<B: Backend> Context<B> {
     /// Appends `tokens` to `sequence` and returns the logits after the last, `[vocab]`.
@@ -11,7 +12,7 @@ impl<B: Backend> Context<B> {
     /// # Errors
     /// [`crate::Error::ContextFull`] and [`crate::Error::InvalidArgument`] (no tokens, one outside
     /// the vocabulary, a sequence of another model) before any work; [`crate::Error::OutOfMemory`];
-    /// [`crate::Error::Cancelled`] between chunks. After an error the sequence holds
+    /// [`crate::Error::Cancelled`] between layers. After an error the sequence holds
     /// the tokens of all finished chunks and can go on from there.
     pub fn prefill(
         &mut self,
@@ -56,7 +57,7 @@ impl<B: Backend> Context<B> {
             cancel.check()?;
             match model
                 .backend
-                .scope(|| model.prefill_pass(work, sequence, chunk, rows))
+                .scope(|| model.prefill_pass(work, sequence, chunk, rows, cancel))
             {
                 Ok(logits) => {
                     sequence.tokens.extend_from_slice(chunk);
@@ -79,13 +80,17 @@ impl<B: Backend> Model<B> {
         sequence: &mut Sequence<B>,
         tokens: &[u32],
         rows: LogitRows,
+        cancel: &CancelFlag,
     ) -> Result<Vec<f32>> {
+        let _range = trace::range(Range::Prefill);
         let backend = &self.backend;
         let positions: Vec<usize> = (sequence.len()..sequence.len() + tokens.len()).collect();
         let cache = &mut sequence.kv;
 
         self.embed(work, tokens)?;
         for (l, layer) in self.weights.layers.iter().enumerate() {
+            cancel.check()?;
+            let _range = trace::layer(l);
             self.project_qkv(layer, work, &positions)?;
             backend.append(cache, l, &work.k, &work.v, 0..tokens.len())?;
             backend.prefill_attention(cache, l, &work.q, &mut work.attended)?;
