@@ -37,9 +37,7 @@ fn place(track: Track, rows: &BTreeMap<Track, usize>) -> (u32, usize) {
 }
 
 fn names(rows: &BTreeMap<Track, usize>) -> Vec<Value> {
-    let name = |what: &str, (process, row): (u32, usize), name: String| {
-        json!({ "name": what, "ph": "M", "pid": process, "tid": row, "args": { "name": name } })
-    };
+    let name = |what: &str, (process, row): (u32, usize), name: String| json!({ "name": what, "ph": "M", "pid": process, "tid": row, "args": { "name": name } });
     let mut events = Vec::new();
     for &track in rows.keys() {
         let at = place(track, rows);
@@ -96,10 +94,7 @@ mod tests {
         let events = trace["traceEvents"].as_array().unwrap();
         let names = events.iter().filter_map(|e| e["args"]["name"].as_str());
         let names: Vec<_> = names.collect();
-        assert_eq!(
-            names,
-            ["processor", "thread 5", "device", "stream: copies"]
-        );
+        assert_eq!(names, ["processor", "thread 5", "device", "stream: copies"]);
         let [layer, push] = &events[4..] else {
             panic!("{events:?}")
         };

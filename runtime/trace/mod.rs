@@ -19,6 +19,9 @@ use std::time::Instant;
 use serde::{Serialize, Serializer};
 
 pub use chrome::write_chrome_trace;
+pub(crate) use recording::begun as recording_begun;
+#[cfg(test)]
+pub(crate) use recording::tests::{alone, own};
 pub use recording::{Recording, Span, Track};
 pub use summary::{Total, totals};
 

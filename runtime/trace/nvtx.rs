@@ -186,9 +186,8 @@ impl Profiler {
             )
         };
         // SAFETY: as above.
-        let register = unsafe {
-            transmute::<*mut c_void, RegisterString>(function(REGISTER_STRING)?)
-        };
+        let register =
+            unsafe { transmute::<*mut c_void, RegisterString>(function(REGISTER_STRING)?) };
         // SAFETY: the name is terminated.
         let domain = unsafe { create(DOMAIN.as_ptr()) };
         let names = Range::ALL.map(|range| {

@@ -7,11 +7,11 @@ use rayon::prelude::*;
 
 use super::dot::{axpy, dot_rows};
 use super::softmax::exp_sum;
-use crate::trace::{self, Range};
 use crate::cache::{
     BLOCK, BlockStore, Found, GroupScore, HeadState, KvCache, KvPolicy, Selection, VLayer,
     Weighting, select,
 };
+use crate::trace::{self, Range};
 
 /// Attention of the newest position of `cache` in `layer`.
 ///

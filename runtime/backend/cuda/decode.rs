@@ -10,9 +10,11 @@ use super::activation::reserve;
 use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Workspace, workspace_sizes};
 use super::near_values::slots;
 use super::step::StepState;
+use super::timeline::COMPUTE;
 use super::{Cuda, CudaKvCache};
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
+use crate::trace::{self, Range};
 use crate::{Error, Result, cache};
 
 /// Buffers of [`Workspace`], as large as any step so far needed.
@@ -138,13 +140,17 @@ impl Cuda {
             let work = buffers.workspace();
             // SAFETY: the tables lead to blocks for all lengths, none of which
             // exceeds the capacity; the kernels run in this order.
-            unsafe {
+            let score = || unsafe {
                 kernels.score(&work, shape, q, sequences, stream)?;
-                kernels.merge(&work, shape, lengths, stream)?;
+                Ok(kernels.merge(&work, shape, lengths, stream)?)
+            };
+            // SAFETY: as above.
+            let sum = || unsafe {
                 kernels.sum(&work, shape, by_pair, sequences, stream)?;
-                kernels.combine(&work, shape, lengths, out, stream)?;
-            }
-            return Ok(());
+                Ok(kernels.combine(&work, shape, lengths, out, stream)?)
+            };
+            self.queue(Range::Score, score)?;
+            return self.queue(Range::Gather, sum);
         };
         let rest = Rest {
             weighting: weighting(policy.weighting),
@@ -154,7 +160,8 @@ impl Cuda {
         let work = buffers.fused();
         let (rows, places) = ((selection, rest), (sequences, places));
         // SAFETY: as above; the caches keep sinks and window near.
-        unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? };
+        let all = || Ok(unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? });
+        self.timeline.around(COMPUTE, stream, all)?;
         if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
@@ -162,6 +169,14 @@ impl Cuda {
             listed.push((layer, counts));
         }
         Ok(())
+    }
+}
+
+impl Cuda {
+    /// Queues `work` and marks it as `range`.
+    fn queue(&self, range: Range, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _range = trace::range(range);
+        self.timeline.around(COMPUTE, &self.stream, work)
     }
 }
 

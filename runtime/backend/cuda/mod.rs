@@ -20,10 +20,11 @@ mod stage;
 mod step;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod totals;
 mod uploads;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use half::bf16;
 
@@ -39,6 +40,7 @@ pub use step::StepMemo;
 use kernels::Kernels;
 use stage::Stages;
 use step::StepState;
+use timeline::Timeline;
 use uploads::Uploads;
 
 /// A device, with the kernels loaded.
@@ -50,6 +52,7 @@ pub struct Cuda {
     stages: Mutex<Stages>,
     /// Held by the pass that computes.
     turn: Mutex<()>,
+    timeline: Arc<Timeline>,
     kernels: Kernels,
     stream: Stream,
     context: Context,
@@ -62,11 +65,13 @@ impl Cuda {
     /// [`crate::Error::Device`], for example where the driver is too old for the kernels.
     pub fn new(device: Device) -> Result<Self> {
         let context = Context::new(device)?;
+        let timeline = Arc::new(Timeline::default());
         Ok(Self {
             uploads: Uploads::default(),
             step: Mutex::new(None),
-            stages: Mutex::new(Stages::new(&context)?),
+            stages: Mutex::new(Stages::new(&context, timeline.clone())?),
             turn: Mutex::new(()),
+            timeline,
             kernels: Kernels::load(&context)?,
             stream: Stream::new(&context)?,
             context,

@@ -11,10 +11,12 @@ use kcache_models::weights::WeightSizes;
 
 use super::activation::{Form, Rotated};
 use super::kernels::{Prefill, Product, Rotation};
+use super::timeline::COMPUTE;
 use super::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo, geometry, load};
 use crate::backend::{Backend, HostMemory, Memory, Projection};
 use crate::cache::KvPolicy;
-use crate::driver::{DeviceBuffer, HostLimits};
+use crate::driver::{DeviceBuffer, DeviceSlice, HostLimits};
+use crate::trace;
 use crate::{Error, Result};
 
 impl Backend for Cuda {
@@ -141,7 +143,7 @@ impl Backend for Cuda {
     }
 
     fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
-        self.with_halves(x, |halves| {
+        let multiply = |halves: DeviceSlice<'_, bf16>| {
             for projection in projections {
                 let weight = projection.weight;
                 let out = projection.out.write_floats()?;
@@ -157,7 +159,9 @@ impl Backend for Cuda {
                 self.kernels.product.multiply(&product, &self.stream)?;
             }
             Ok(())
-        })
+        };
+        self.timeline
+            .around(COMPUTE, &self.stream, || self.with_halves(x, multiply))
     }
 
     fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
@@ -234,6 +238,7 @@ impl Backend for Cuda {
         q: &Activation,
         out: &mut Activation,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Attention);
         let (k_table, mut v_table) = cache.tables(layer)?;
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((staged, rows)) = cache.staged
@@ -242,7 +247,7 @@ impl Backend for Cuda {
             v_table = stages.table(rows.layer);
         }
         let out = out.write_halves()?;
-        self.with_halves(q, |halves| {
+        let attend = |halves: DeviceSlice<'_, bf16>| {
             let prefill = Prefill {
                 out: &out,
                 q: halves,
@@ -256,7 +261,9 @@ impl Backend for Cuda {
             };
             // SAFETY: `append` made blocks for all positions.
             Ok(unsafe { self.kernels.attention.prefill(&prefill, &self.stream) }?)
-        })
+        };
+        self.timeline
+            .around(COMPUTE, &self.stream, || self.with_halves(q, attend))
     }
 
     fn decode_attention(
@@ -269,6 +276,7 @@ impl Backend for Cuda {
         let Some(cache) = caches.first() else {
             return Ok(());
         };
+        let _range = trace::range(trace::Range::Attention);
         let is_far = cache.is_far(layer);
         let out = out.write_halves()?;
         self.with_halves(q, |halves| self.attend(layer, is_far, halves, &out))
@@ -301,6 +309,20 @@ impl Backend for Cuda {
             }
         }
         Ok(())
+    }
+
+    fn start_profile(&self, timeline: bool) -> Result<()> {
+        if timeline {
+            self.timeline.start(&self.stream)?;
+        }
+        self.context.synchronize()?;
+        Ok(self.context.start_profiler()?)
+    }
+
+    fn end_profile(&self) -> Result<Vec<trace::Span>> {
+        let spans = self.timeline.finish(&self.context)?;
+        self.context.stop_profiler()?;
+        Ok(spans)
     }
 
     fn read(&self, x: &Activation) -> Result<Vec<f32>> {

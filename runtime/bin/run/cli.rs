@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::chat::ChatArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
+use crate::profile::ProfileArgs;
 use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
@@ -39,6 +40,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Measure how well a model predicts a text (perplexity)
     Eval(EvalArgs),
+    /// Show where the time goes, also to Nsight
+    Profile(ProfileArgs),
     /// Answer requests over HTTP, as OpenAI's API does
     Serve(ServeArgs),
 }

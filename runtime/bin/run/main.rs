@@ -14,6 +14,7 @@ mod json;
 mod kv_args;
 mod model_args;
 mod output;
+mod profile;
 mod reply;
 mod sampling_args;
 mod serve;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Serve(args) => serve::run(&args),
     };
     match done {

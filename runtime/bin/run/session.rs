@@ -58,7 +58,22 @@ pub fn open(
     policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
+    open_changed(args, n_ctx, policies, task, |_| Ok(()))
+}
+
+/// As [`open`], with what `change` makes of the checkpoint.
+///
+/// # Errors
+/// As [`open`]; those of `change`.
+pub fn open_changed(
+    args: &ModelArgs,
+    n_ctx: Option<usize>,
+    policies: Vec<KvPolicy>,
+    task: impl Task,
+    change: impl FnOnce(&mut Checkpoint) -> Result<()>,
+) -> Result<()> {
+    let mut checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
+    change(&mut checkpoint)?;
     let options = ContextOptions {
         n_ctx,
         sequences: task.sequences(),
