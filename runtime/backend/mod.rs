@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod cuda;
 
+mod bandwidth;
 mod choice;
 mod memory;
 
@@ -16,6 +17,7 @@ use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
 use crate::trace::Span;
 
+pub use bandwidth::Bandwidth;
 pub use choice::{AnyBackend, Chosen};
 pub use memory::{HostMemory, Memory};
 
@@ -51,6 +53,12 @@ pub trait Backend: Send + Sync + 'static {
     /// memories, and what those have for them and everything else. `loaded`:
     /// whether the weights are among what is taken already.
     fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory>;
+
+    /// Measures how fast this backend's memories can be read at all.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`]; [`crate::Error::Device`].
+    fn bandwidth(&self) -> Result<Bandwidth>;
 
     /// Runs `work`, which may call the other methods, with the backend's
     /// threads or device context current.

@@ -13,6 +13,7 @@ fn help_texts_are_as_committed() {
         ("run-eval", &["eval", "--help"]),
         ("run-profile", &["profile", "--help"]),
         ("run-serve", &["serve", "--help"]),
+        ("run-bench", &["bench", "--help"]),
     ] {
         let help = run(args).text();
         let path = repository(&format!("tests/data/help/{name}.txt"));

@@ -13,7 +13,7 @@ use super::activation::{Form, Rotated};
 use super::kernels::{Prefill, Product, Rotation};
 use super::timeline::COMPUTE;
 use super::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo, geometry, load};
-use crate::backend::{Backend, HostMemory, Memory, Projection};
+use crate::backend::{Backend, Bandwidth, HostMemory, Memory, Projection};
 use crate::cache::KvPolicy;
 use crate::driver::{DeviceBuffer, DeviceSlice, HostLimits};
 use crate::trace;
@@ -59,6 +59,10 @@ impl Backend for Cuda {
                 available: Some(HostLimits::read().spare()),
             }),
         })
+    }
+
+    fn bandwidth(&self) -> Result<Bandwidth> {
+        self.copy_bandwidth()
     }
 
     /// One pass at a time: stages and workspaces are those of the pass. The

@@ -2,6 +2,7 @@
 //!
 //! Text and results go to standard output, everything else to standard error.
 
+mod bench;
 mod chat;
 mod cli;
 mod console;
@@ -19,6 +20,8 @@ mod reply;
 mod sampling_args;
 mod serve;
 mod session;
+mod sizes;
+mod subject_args;
 mod summary;
 mod ui;
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

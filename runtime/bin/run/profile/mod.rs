@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kcache::Context;
 use kcache::backend::Backend;
+use kcache::cache::Selection;
 use kcache::engine::{CancelFlag, Step};
-use kcache::models::Checkpoint;
 use kcache::trace::{self, Recording, Span};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,8 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::cli::OutputArgs;
 use crate::failure::{Failure, Result};
 use crate::kv_args::KvArgs;
-use crate::model_args::{ModelArgs, positive};
+use crate::model_args::{ComputeArgs, positive};
 use crate::session::{self, Opened, Task};
+use crate::subject_args::SubjectArgs;
 use crate::ui::Ui;
 
 /// Seed of the tokens that are read.
@@ -29,7 +30,9 @@ const SEED: u64 = 0;
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    subject: SubjectArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
@@ -40,91 +43,84 @@ pub struct ProfileArgs {
 
 /// What is profiled.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Work")]
+#[command(next_help_heading = "Profile")]
 struct WorkArgs {
     /// Tokens of the prompt, drawn at random with a fixed seed
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 512, env = "KCACHE_PROMPT_TOKENS")]
-    prompt_tokens: usize,
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "N",
+        value_parser = positive,
+        default_value_t = 512,
+        env = "KCACHE_N_PROMPT"
+    )]
+    n_prompt: usize,
     /// Decode steps after it
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 32, env = "KCACHE_DECODE_STEPS")]
-    decode_steps: usize,
-    /// The same work, done before the profile begins, so many times
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        value_parser = positive,
+        default_value_t = 32,
+        env = "KCACHE_N_GEN"
+    )]
+    n_gen: usize,
+    /// How often the same is done before the profile begins
     #[arg(long, value_name = "N", default_value_t = 1, env = "KCACHE_WARM_UPS")]
     warm_ups: usize,
     /// Leading layers of the model to compute with [default: all]
     #[arg(long, value_name = "N", value_parser = positive, env = "KCACHE_LAYERS")]
     layers: Option<usize>,
-    /// Write a timeline for Perfetto (https://ui.perfetto.dev) or chrome://tracing; on a GPU with the times of its streams, for which steps run without a graph
+    /// Write a timeline for https://ui.perfetto.dev or chrome://tracing; on a GPU with the times of its streams, for which steps run without a graph
     #[arg(long, value_name = "FILE", env = "KCACHE_TRACE")]
     trace: Option<PathBuf>,
 }
 
-/// Prints what each range took.
+/// Prints what each range took. A signal ends the program at once.
 ///
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &ProfileArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
+    let interrupt = ui.interrupt.clone();
     let policies = args.kv.policies()?;
-    let n_ctx = args.work.prompt_tokens + args.work.decode_steps;
-    let recording = Recording::start()?;
-    let task = Profile {
-        args: &args.work,
-        recording,
-        ui,
-    };
-    let layers = args.work.layers;
-    let cut = |checkpoint: &mut Checkpoint| cut(checkpoint, layers);
-    session::open_changed(&args.model, Some(n_ctx), policies, task, cut)
-}
-
-/// Leaves the first `layers` layers of `checkpoint`.
-fn cut(checkpoint: &mut Checkpoint, layers: Option<usize>) -> Result<()> {
-    let has = checkpoint.config.n_layers;
-    let Some(layers) = layers else {
-        return Ok(());
-    };
-    if layers > has {
-        return Err(Failure::Input(format!(
-            "--layers {layers}: the model has {has} layers"
-        )));
-    }
-    checkpoint.config.n_layers = layers;
-    checkpoint.weights.layers.truncate(layers);
-    Ok(())
+    let work = &args.work;
+    let n_ctx = work.n_prompt.saturating_add(work.n_gen);
+    interrupt.while_waiting(|| {
+        let checkpoint = args.subject.open(&args.compute, n_ctx, work.layers)?;
+        let task = Profile { args: work, ui };
+        session::open_checkpoint(checkpoint, &args.compute, Some(n_ctx), policies, task)
+    })
 }
 
 struct Profile<'a> {
     args: &'a WorkArgs,
-    recording: Recording,
     ui: Ui,
 }
 
 impl Task for Profile<'_> {
     fn run<B: Backend>(mut self, opened: Opened<B>) -> Result<()> {
+        let recording = Recording::start()?;
         let mut context = opened.load(&self.ui)?;
-        let mut spans = self.recording.take();
-        if trace::nvtx::listens() {
-            self.ui.console.note("nvtx:     a profiler listens");
-        }
+        let mut spans = recording.take();
+        let out = self.args.trace.as_deref().map(TraceFile::create);
+        let out = out.transpose()?;
+        self.remark(&context);
         let tokens = self.tokens(context.model().config().vocab_size);
-        let spinner = self.ui.console.spinner(tokens.len());
         for _ in 0..self.args.warm_ups {
-            self.work(&mut context, &tokens)?;
+            work(&mut context, &tokens)?;
         }
-        spinner.finish_and_clear();
-        self.recording.take();
+        recording.take();
 
         let model = context.model().clone();
-        let backend = model.backend();
-        backend.start_profile(self.args.trace.is_some())?;
-        let done = self.work(&mut context, &tokens);
-        let on_device = backend.end_profile();
+        model.backend().start_profile(out.is_some())?;
+        let done = work(&mut context, &tokens);
+        let on_device = model.backend().end_profile();
         done?;
-        spans.extend(self.recording.take());
+        spans.extend(recording.take());
         spans.extend(on_device?);
-        if let Some(path) = &self.args.trace {
-            write_trace(&spans, path)?;
+        if let Some(out) = out {
+            out.write(&spans)?;
         }
         let totals = trace::totals(&spans);
         self.ui.output.text(&report::table(&totals))?;
@@ -135,34 +131,66 @@ impl Task for Profile<'_> {
 impl Profile<'_> {
     /// Random tokens: every prompt is as good as any other for where time goes,
     /// but for which rows of V stay hot.
-    fn tokens(&self, vocab: usize) -> Vec<u32> {
+    fn tokens(&self, vocab: usize) -> (Vec<u32>, Vec<u32>) {
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-        let count = self.args.prompt_tokens + self.args.decode_steps;
-        (0..count)
-            .map(|_| rng.random_range(0..vocab as u32))
-            .collect()
+        let mut draw = |n| {
+            (0..n)
+                .map(|_| rng.random_range(0..vocab as u32))
+                .collect::<Vec<u32>>()
+        };
+        (draw(self.args.n_prompt), draw(self.args.n_gen))
     }
 
-    /// Reads the prompt and decodes the tokens after it.
-    fn work<B: Backend>(&self, context: &mut Context<B>, tokens: &[u32]) -> kcache::Result<()> {
-        let cancel: &CancelFlag = &self.ui.interrupt.cancel;
-        let mut sequence = context.sequence()?;
-        let (prompt, next) = tokens.split_at(self.args.prompt_tokens);
-        context.prefill(&mut sequence, prompt, cancel)?;
-        for &token in next {
-            cancel.check()?;
-            let sequence = &mut sequence;
-            context.decode(&mut [Step { sequence, token }])?;
+    /// Says who listens, and that a policy has no layer to act on.
+    fn remark<B: Backend>(&self, context: &Context<B>) {
+        let console = &self.ui.console;
+        if trace::nvtx::listens() {
+            console.note("nvtx:     a profiler listens");
         }
-        Ok(())
+        let policy = context.policy();
+        let layers = context.model().config().n_layers;
+        if policy.selection != Selection::Full && layers <= policy.dense_layers {
+            console.note(format!(
+                "policy:   all {layers} layers keep V beside K; --v-dense-layers 0 changes that"
+            ));
+        }
     }
 }
 
-fn write_trace(spans: &[Span], path: &Path) -> Result<()> {
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        trace::write_chrome_trace(spans, &mut file)?;
-        file.flush()
-    };
-    write().map_err(|e| Failure::Input(format!("--trace {}: {e}", path.display())))
+/// Reads a prompt and decodes the tokens after it.
+fn work<B: Backend>(
+    context: &mut Context<B>,
+    (prompt, next): &(Vec<u32>, Vec<u32>),
+) -> kcache::Result<()> {
+    let mut sequence = context.sequence()?;
+    // A signal ends the program.
+    context.prefill(&mut sequence, prompt, &CancelFlag::default())?;
+    for &token in next {
+        let sequence = &mut sequence;
+        context.decode(&mut [Step { sequence, token }])?;
+    }
+    Ok(())
+}
+
+/// Where the timeline goes.
+struct TraceFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> TraceFile<'a> {
+    /// Made before the work, so that it is not done in vain.
+    fn create(path: &'a Path) -> Result<Self> {
+        match File::create(path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(e) => Err(Failure::Input(format!("--trace {}: {e}", path.display()))),
+        }
+    }
+
+    fn write(&self, spans: &[Span]) -> Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        trace::write_chrome_trace(spans, &mut out)
+            .and_then(|()| out.flush())
+            .map_err(|e| Failure::System(format!("--trace {}: {e}", self.path.display())))
+    }
 }
