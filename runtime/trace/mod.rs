@@ -124,12 +124,19 @@ const RECORDING: u8 = 2;
 const UNKNOWN: u8 = 4;
 
 thread_local! {
-    /// The innermost range of this thread, and its layer.
+    /// The innermost range of this thread.
     static CURRENT: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// A range and the layer that it belongs to.
-type Place = (Range, Option<usize>);
+/// A range that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub range: Range,
+    /// The layer that it belongs to.
+    pub layer: Option<usize>,
+    /// When it began.
+    pub start: Instant,
+}
 
 /// Which sinks there are.
 static SINKS: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -158,7 +165,7 @@ fn guard(range: Range, layer: Option<usize>) -> Guard {
     }
 }
 
-/// The innermost range of this thread, where anybody listens, and its layer.
+/// The innermost range of this thread, where anybody listens.
 pub(crate) fn current() -> Option<Place> {
     CURRENT.try_with(Cell::get).ok().flatten()
 }
@@ -177,14 +184,19 @@ fn open(range: Range, layer: Option<usize>) -> Option<Open> {
     }
     let around = current();
     // What lies inside a layer belongs to it.
-    let layer = layer.or(around.and_then(|(_, layer)| layer));
-    let _ = CURRENT.try_with(|current| current.set(Some((range, layer))));
-    Some(Open {
+    let layer = layer.or(around.and_then(|around| around.layer));
+    let in_nvtx = sinks & NVTX != 0 && nvtx::push(range, layer);
+    let start = Instant::now();
+    let place = Place {
         range,
         layer,
+        start,
+    };
+    let _ = CURRENT.try_with(|current| current.set(Some(place)));
+    Some(Open {
+        place,
         around,
-        in_nvtx: sinks & NVTX != 0 && nvtx::push(range, layer),
-        start: Instant::now(),
+        in_nvtx,
     })
 }
 
@@ -198,11 +210,9 @@ pub struct Guard {
 
 #[derive(Debug)]
 struct Open {
-    range: Range,
-    layer: Option<usize>,
+    place: Place,
     around: Option<Place>,
     in_nvtx: bool,
-    start: Instant,
 }
 
 impl Open {
@@ -212,7 +222,7 @@ impl Open {
         if self.in_nvtx {
             nvtx::pop();
         }
-        recording::note(self.range, self.layer, self.start);
+        recording::note(self.place);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{RECORDING, Range, SINKS};
+use super::{Place, RECORDING, Range, SINKS};
 use crate::{Error, Result};
 
 /// Where a range ran.
@@ -93,15 +93,15 @@ fn kept() -> MutexGuard<'static, Option<(Instant, Vec<Span>)>> {
 
 /// Keeps a range of this thread that ends now, if a recording runs and ran when
 /// the range began.
-pub(super) fn note(range: Range, layer: Option<usize>, start: Instant) {
-    let duration = start.elapsed();
+pub(super) fn note(place: Place) {
+    let duration = place.start.elapsed();
     let track = Track::Thread(thread());
     if let Some((begun, spans)) = kept().as_mut()
-        && let Some(start) = start.checked_duration_since(*begun)
+        && let Some(start) = place.start.checked_duration_since(*begun)
     {
         spans.push(Span {
-            range,
-            layer,
+            range: place.range,
+            layer: place.layer,
             track,
             start,
             duration,
@@ -181,7 +181,11 @@ pub(crate) mod tests {
         let _alone = alone();
         let early = Instant::now();
         let recording = Recording::start().unwrap();
-        note(Range::Mlp, None, early);
+        note(Place {
+            range: Range::Mlp,
+            layer: None,
+            start: early,
+        });
         assert!(own(recording.take()).is_empty());
     }
 }

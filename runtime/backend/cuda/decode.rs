@@ -10,7 +10,6 @@ use super::activation::reserve;
 use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Workspace, workspace_sizes};
 use super::near_values::slots;
 use super::step::StepState;
-use super::timeline::COMPUTE;
 use super::{Cuda, CudaKvCache};
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
@@ -149,8 +148,8 @@ impl Cuda {
                 kernels.sum(&work, shape, by_pair, sequences, stream)?;
                 Ok(kernels.combine(&work, shape, lengths, out, stream)?)
             };
-            self.queue(Range::Score, score)?;
-            return self.queue(Range::Gather, sum);
+            self.launch_as(Range::Score, score)?;
+            return self.launch_as(Range::Gather, sum);
         };
         let rest = Rest {
             weighting: weighting(policy.weighting),
@@ -161,7 +160,7 @@ impl Cuda {
         let (rows, places) = ((selection, rest), (sequences, places));
         // SAFETY: as above; the caches keep sinks and window near.
         let all = || Ok(unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? });
-        self.timeline.around(COMPUTE, stream, all)?;
+        self.launch(all)?;
         if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
@@ -170,13 +169,11 @@ impl Cuda {
         }
         Ok(())
     }
-}
 
-impl Cuda {
-    /// Queues `work` and marks it as `range`.
-    fn queue(&self, range: Range, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Queues kernels, and marks them as `range`.
+    fn launch_as(&self, range: Range, kernels: impl FnOnce() -> Result<()>) -> Result<()> {
         let _range = trace::range(range);
-        self.timeline.around(COMPUTE, &self.stream, work)
+        self.launch(kernels)
     }
 }
 

@@ -41,7 +41,7 @@ pub use step::StepMemo;
 use kernels::Kernels;
 use stage::Stages;
 use step::StepState;
-use timeline::Timeline;
+use timeline::{COMPUTE, Timeline};
 use uploads::Uploads;
 
 /// A device, with the kernels loaded.
@@ -77,6 +77,11 @@ impl Cuda {
             stream: Stream::new(&context)?,
             context,
         })
+    }
+
+    /// Queues kernels where a timeline may note them.
+    fn launch(&self, kernels: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.timeline.around(COMPUTE, &self.stream, kernels)
     }
 
     /// Calls `work` with `x` rounded to bf16.

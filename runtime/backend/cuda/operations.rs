@@ -11,7 +11,6 @@ use kcache_models::weights::WeightSizes;
 
 use super::activation::{Form, Rotated};
 use super::kernels::{Prefill, Product, Rotation};
-use super::timeline::COMPUTE;
 use super::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo, geometry, load};
 use crate::backend::{Backend, Bandwidth, HostMemory, Memory, Projection};
 use crate::cache::KvPolicy;
@@ -125,12 +124,9 @@ impl Backend for Cuda {
                 uploaded.as_slice()
             }
         };
+        let rows = &self.kernels.rows;
         // SAFETY: the ids were checked.
-        unsafe {
-            let rows = &self.kernels.rows;
-            rows.embed(&out, table, ids, width, &self.stream)?;
-        }
-        Ok(())
+        self.launch(|| Ok(unsafe { rows.embed(&out, table, ids, width, &self.stream)? }))
     }
 
     fn rms_norm(
@@ -143,7 +139,7 @@ impl Backend for Cuda {
         let (x, weight) = (x.floats()?, weight.as_slice());
         let out = out.write_halves()?;
         let rows = &self.kernels.rows;
-        Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?)
+        self.launch(|| Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?))
     }
 
     fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
@@ -164,8 +160,7 @@ impl Backend for Cuda {
             }
             Ok(())
         };
-        self.timeline
-            .around(COMPUTE, &self.stream, || self.with_halves(x, multiply))
+        self.launch(|| self.with_halves(x, multiply))
     }
 
     fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
@@ -189,11 +184,9 @@ impl Backend for Cuda {
             dim: rope.head_dim,
         };
         let (floats, halves) = x.floats_to_halves()?;
+        let kernels = &self.kernels.rope;
         // SAFETY: the positions were checked.
-        unsafe {
-            let kernels = &self.kernels.rope;
-            kernels.rotate(&halves, floats, rotation, &self.stream)?;
-        }
+        self.launch(|| Ok(unsafe { kernels.rotate(&halves, floats, rotation, &self.stream)? }))?;
         x.form = Form::Rotated(Rotated {
             rope: rope.clone(),
             positions,
@@ -266,8 +259,7 @@ impl Backend for Cuda {
             // SAFETY: `append` made blocks for all positions.
             Ok(unsafe { self.kernels.attention.prefill(&prefill, &self.stream) }?)
         };
-        self.timeline
-            .around(COMPUTE, &self.stream, || self.with_halves(q, attend))
+        self.launch(|| self.with_halves(q, attend))
     }
 
     fn decode_attention(
@@ -290,14 +282,15 @@ impl Backend for Cuda {
         let width = gate.width;
         let (floats, halves) = gate.floats_to_halves()?;
         let rows = &self.kernels.rows;
-        rows.swiglu(&halves, floats, up.floats()?, width, &self.stream)?;
+        let up = up.floats()?;
+        self.launch(|| Ok(rows.swiglu(&halves, floats, up, width, &self.stream)?))?;
         gate.form = Form::Halves;
         Ok(())
     }
 
     fn add(&self, x: &mut Activation, y: &Activation) -> Result<()> {
         let (x, y) = (x.floats_in_place()?, y.floats()?);
-        Ok(self.kernels.rows.add(&x, y, &self.stream)?)
+        self.launch(|| Ok(self.kernels.rows.add(&x, y, &self.stream)?))
     }
 
     fn copy_rows(&self, x: &Activation, rows: Range<usize>, out: &mut Activation) -> Result<()> {

@@ -12,10 +12,9 @@ use half::bf16;
 use super::activation::reserve;
 use super::far_values::FarValues;
 use super::timeline::{COPIES, Timeline};
-use crate::Result;
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, Event, Stream};
-use crate::trace::{self, Range};
+use crate::{Result, trace};
 
 /// Rows of V of one far layer, from the first position on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +56,7 @@ struct Copies {
 }
 
 impl Copies {
-    /// Queues `work` and marks it as `range`.
-    fn queue(&self, range: Range, work: impl FnOnce(&Stream) -> Result<()>) -> Result<()> {
-        let _range = trace::range(range);
+    fn queue(&self, work: impl FnOnce(&Stream) -> Result<()>) -> Result<()> {
         let work = || work(&self.stream);
         self.timeline.around(COPIES, &self.stream, work)
     }
@@ -137,9 +134,7 @@ impl Stages {
         let first = rows.earlier / BLOCK;
         let new = first * block_size..rows.blocks() * block_size;
         let source = stage.values.slice(new)?;
-        copies.queue(Range::Push, |stream| {
-            values.push(rows.layer, first, source, stream)
-        })?;
+        copies.queue(|stream| values.push(rows.layer, first, source, stream))?;
         copies.stream.record(&stage.pushed)?;
         if has_next && rows.earlier > 0 {
             let next = rows.of_next_layer();
@@ -187,9 +182,8 @@ impl Stage {
         if rows.earlier > 0 {
             let earlier = rows.earlier.div_ceil(BLOCK) * block_size;
             let mut target = self.values.slice_mut(0..earlier)?;
-            copies.queue(Range::Fetch, |stream| {
-                values.fetch(rows.layer, &mut target, stream)
-            })?;
+            let _range = trace::range(trace::Range::Fetch);
+            copies.queue(|stream| values.fetch(rows.layer, &mut target, stream))?;
         }
         copies.stream.record(&self.filled)?;
         self.fetched = Some(rows);

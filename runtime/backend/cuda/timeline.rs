@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::driver::{Context, Event, Stream};
-use crate::trace::{self, Range, Span, Track};
+use crate::trace::{self, Place, Span, Track};
 
 /// The queue of the kernels.
 pub(super) const COMPUTE: &str = "kernels";
@@ -30,8 +30,7 @@ struct Noted {
 
 /// What lay between two events of a queue.
 struct Pair {
-    range: Range,
-    layer: Option<usize>,
+    place: Place,
     queue: &'static str,
     start: Event,
     end: Event,
@@ -64,30 +63,45 @@ impl Timeline {
     }
 
     /// Queues `work` on `stream`, the queue of that name. It is noted as the
-    /// innermost range of this thread.
-    pub fn around<R>(
+    /// innermost range of this thread, in one piece with what that range has
+    /// queued just before.
+    pub fn around(
         &self,
         queue: &'static str,
         stream: &Stream,
-        work: impl FnOnce() -> Result<R>,
-    ) -> Result<R> {
-        let place = trace::current().filter(|_| self.is_on());
-        let Some((range, layer)) = place else {
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let Some(place) = trace::current().filter(|_| self.is_on()) else {
             return work();
         };
-        let (start, end) = (timed(stream)?, Event::timing(stream.context())?);
-        let done = work()?;
-        stream.record(&end)?;
-        if let Some(noted) = self.noted().as_mut() {
-            noted.pairs.push(Pair {
-                range,
-                layer,
+        if !self.goes_on(place, queue) {
+            let start = Event::timing(stream.context())?;
+            stream.record(&start)?;
+            let end = Event::timing(stream.context())?;
+            self.add(Pair {
+                place,
                 queue,
                 start,
                 end,
             });
         }
-        Ok(done)
+        work()?;
+        if let Some(pair) = self.noted().as_ref().and_then(|noted| noted.last(queue)) {
+            stream.record(&pair.end)?;
+        }
+        Ok(())
+    }
+
+    fn goes_on(&self, place: Place, queue: &str) -> bool {
+        let noted = self.noted();
+        let last = noted.as_ref().and_then(|noted| noted.last(queue));
+        last.is_some_and(|pair| pair.place == place)
+    }
+
+    fn add(&self, pair: Pair) {
+        if let Some(noted) = self.noted().as_mut() {
+            noted.pairs.push(pair);
+        }
     }
 
     /// Ends; waits for what is queued, and says when it ran.
@@ -106,21 +120,19 @@ impl Timeline {
     }
 }
 
-/// A point of `stream` with its time.
-fn timed(stream: &Stream) -> Result<Event> {
-    let event = Event::timing(stream.context())?;
-    stream.record(&event)?;
-    Ok(event)
-}
-
 impl Noted {
+    /// The newest of `queue`.
+    fn last(&self, queue: &str) -> Option<&Pair> {
+        self.pairs.iter().rev().find(|pair| pair.queue == queue)
+    }
+
     fn span(&self, pair: &Pair) -> Result<Span> {
         let after = pair.start.milliseconds_since(&self.zero)?;
         let took = pair.end.milliseconds_since(&pair.start)?;
         let time = |ms: f32| Duration::from_secs_f64(f64::from(ms.max(0.0)) / 1e3);
         Ok(Span {
-            range: pair.range,
-            layer: pair.layer,
+            range: pair.place.range,
+            layer: pair.place.layer,
             track: Track::Stream(pair.queue),
             start: self.offset + time(after),
             duration: time(took),

@@ -1,9 +1,11 @@
 //! What a profile tells of the device's queues.
 
+use std::time::Duration;
+
 use super::checkpoint::GROUPED;
 use super::{Pair, models};
 use crate::backend::Backend;
-use crate::cache::KvPolicy;
+use crate::cache::{KvPolicy, Selection};
 use crate::trace::{Range, Recording, Span, Track, alone, own};
 
 fn on(stream: &str) -> impl Fn(&&Span) -> bool {
@@ -16,6 +18,9 @@ fn a_timeline_shows_each_layers_push_beside_its_kernels() {
     let pair = Pair::new(&GROUPED, 5);
     let layers = pair.gpu.config().n_layers;
     let policy = KvPolicy {
+        selection: Selection::TopN { n: 8 },
+        sinks: 2,
+        window: 4,
         dense_layers: 1,
         ..KvPolicy::kcache()
     };
@@ -34,13 +39,25 @@ fn a_timeline_shows_each_layers_push_beside_its_kernels() {
         let kernels = spans.iter().filter(on("kernels"));
         kernels.filter(|span| span.range == range).count()
     };
-    // A prompt in one piece, and three steps; of those two layers are fused.
-    assert_eq!(kernels(Range::Projections), 4 * layers);
-    assert_eq!(kernels(Range::Logits), 4);
-    assert_eq!(kernels(Range::Attention), layers + 3 * (layers - 1));
-    assert_eq!((kernels(Range::Score), kernels(Range::Gather)), (3, 3));
-    let first = host.iter().map(|span| span.start).min().unwrap();
-    assert!(spans.iter().all(|span| span.start >= first / 2));
+    // A prompt in one piece and three steps, in which one span of a range holds
+    // all that it queued.
+    for (range, expected) in [
+        (Range::Prefill, 1),
+        (Range::DecodeStep, 3),
+        (Range::Projections, 4 * layers),
+        (Range::Push, 4 * layers),
+        (Range::Attention, layers + 3 * (layers - 1)),
+        (Range::Score, 3),
+        (Range::Gather, 3),
+        (Range::Mlp, 4 * layers),
+        (Range::Logits, 4),
+    ] {
+        assert_eq!(kernels(range), expected, "{range}");
+    }
+    let began = host.iter().map(|span| span.start).min().unwrap();
+    let clocks = Duration::from_millis(1);
+    assert!(spans.iter().all(|span| span.start + clocks >= began));
+    assert!(spans.iter().any(|span| !span.duration.is_zero()));
 }
 
 #[test]
