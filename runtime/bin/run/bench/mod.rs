@@ -132,10 +132,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         console: Console::new(args.output.quiet),
         interrupt: interrupt.clone(),
     };
-    if cfg!(debug_assertions) {
-        let warning = "warning:  a debug build: its figures say little about speed";
-        ui.console.note(warning);
-    }
+    ui.console.warn_of_debug_build();
     let sweep = args.kv.sweep()?;
     let cases = args.sizes.cases()?;
     let n_ctx = longest(&cases);

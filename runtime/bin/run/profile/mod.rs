@@ -82,6 +82,7 @@ struct WorkArgs {
 /// [`Failure`].
 pub fn run(args: &ProfileArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
+    ui.console.warn_of_debug_build();
     let interrupt = ui.interrupt.clone();
     let policies = args.kv.policies()?;
     let work = &args.work;
@@ -107,6 +108,7 @@ impl Task for Profile<'_> {
         let out = out.transpose()?;
         self.remark(&context);
         let tokens = self.tokens(context.model().config().vocab_size);
+        let spinner = self.ui.console.spinner(self.args.n_prompt);
         for _ in 0..self.args.warm_ups {
             work(&mut context, &tokens)?;
         }
@@ -116,6 +118,7 @@ impl Task for Profile<'_> {
         model.backend().start_profile(out.is_some())?;
         let done = work(&mut context, &tokens);
         let on_device = model.backend().end_profile();
+        spinner.finish_and_clear();
         done?;
         spans.extend(recording.take());
         spans.extend(on_device?);
