@@ -34,9 +34,7 @@ pub struct Span {
 
 /// Keeps every range of the process, on all threads, until it is dropped.
 #[derive(Debug)]
-pub struct Recording {
-    begun: Instant,
-}
+pub struct Recording(());
 
 /// The spans of the recording that runs, and when it began.
 static KEPT: Mutex<Option<(Instant, Vec<Span>)>> = Mutex::new(None);
@@ -54,16 +52,15 @@ impl Recording {
     /// # Errors
     /// [`Error::InvalidArgument`] while another recording of the process runs.
     pub fn start() -> Result<Self> {
-        let begun = Instant::now();
         let mut kept = kept();
         if kept.is_some() {
             return Err(Error::InvalidArgument(
                 "a recording of ranges runs already".into(),
             ));
         }
-        *kept = Some((begun, Vec::new()));
+        *kept = Some((Instant::now(), Vec::new()));
         SINKS.fetch_or(RECORDING, Ordering::Relaxed);
-        Ok(Self { begun })
+        Ok(Self(()))
     }
 
     /// The ranges that ended since the start or the last call.
@@ -72,11 +69,6 @@ impl Recording {
         kept.as_mut()
             .map(|(_, spans)| std::mem::take(spans))
             .unwrap_or_default()
-    }
-
-    /// Time since the start.
-    pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
     }
 }
 

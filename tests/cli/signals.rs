@@ -86,13 +86,15 @@ fn while_waiting_for_a_turn_the_program_ends() {
 fn while_measuring_the_program_ends_at_once() {
     // One chunk that takes long, so that the end cannot come between two.
     let flags = ["-p", "6000", "--chunk", "6000", "-n", "0"];
-    ends_at_once(&mut demo_command("bench", &flags), "roof:");
+    let took = ended_after(&mut demo_command("bench", &flags), "roof:");
+    println!("ended after {took:?}");
 }
 
 #[test]
 fn while_profiling_the_program_ends_at_once() {
     let flags = ["-p", "6000", "--chunk", "6000"];
-    ends_at_once(&mut demo_command("profile", &flags), "plan:");
+    let took = ended_after(&mut demo_command("profile", &flags), "plan:");
+    println!("ended after {took:?}");
 }
 
 #[test]
@@ -107,12 +109,13 @@ fn while_evaluating_the_program_ends_within_a_layer() {
         "--tokens",
         "4100",
     ];
-    ends_at_once(&mut demo_command("eval", &flags), "plan:");
+    let took = ended_after(&mut demo_command("eval", &flags), "plan:");
+    println!("ended after {took:?}");
 }
 
 /// Interrupts a command half a second after the line on standard error that
-/// begins with `working`, and prints how long it went on.
-fn ends_at_once(command: &mut Command, working: &str) {
+/// begins with `working`, and returns how long it went on.
+fn ended_after(command: &mut Command, working: &str) -> Duration {
     let mut child = spawn(command);
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut line = String::new();
@@ -127,6 +130,7 @@ fn ends_at_once(command: &mut Command, working: &str) {
     let asked = Instant::now();
     interrupt(&child);
     let run = finish(child);
-    println!("ended after {:?}", asked.elapsed());
+    let took = asked.elapsed();
     assert_eq!((run.code, run.stdout.as_str()), (Some(130), ""));
+    took
 }

@@ -101,7 +101,7 @@ impl Cuda {
         };
         // SAFETY: the positions follow each other and were checked against the
         // angles when K was rotated; `reserve` made their blocks.
-        self.launch(|| Ok(unsafe { self.kernels.rope.append(&append, rotation, stream)? }))?;
+        self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, stream) })?;
         if let Some((_, rows)) = cache.staged {
             let (size, more) = (cache.block_size(), layer + 1 < cache.lengths.len());
             stages.push(&mut cache.far_values, rows, more, size, stream)?;
@@ -113,7 +113,7 @@ impl Cuda {
             let (bounds, width) = (bounds.as_slice(), cache.kv_dim());
             let kernels = &self.kernels.decode;
             // SAFETY: `v_rows` has `count` rows, and the totals are the cache's.
-            self.launch(|| Ok(unsafe { kernels.total(totals, v_rows, bounds, width, stream)? }))?;
+            self.launch(|| unsafe { kernels.total(totals, v_rows, bounds, width, stream) })?;
         }
         if cache.is_far(layer) {
             cache.counters.bytes_pushed += (count * cache.kv_dim() * 2) as u64;
@@ -161,14 +161,13 @@ impl Cuda {
         };
         // SAFETY: the positions are those after the sequences' last, for which
         // the step has made blocks.
-        self.launch(|| Ok(unsafe { self.kernels.rope.append(&append, rotation, &self.stream)? }))?;
+        self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, &self.stream) })?;
         if cache.has_totals(layer) {
             let (totals, starts) = (step.inputs.totals(layer)?, step.inputs.starts()?);
             let (rows, width) = (v.floats()?, cache.kv_dim());
-            let kernels = &self.kernels.decode;
+            let (kernels, stream) = (&self.kernels.decode, &self.stream);
             // SAFETY: one row for each sequence, whose totals these are.
-            let stream = &self.stream;
-            self.launch(|| Ok(unsafe { kernels.total(totals, rows, starts, width, stream)? }))?;
+            self.launch(|| unsafe { kernels.total(totals, rows, starts, width, stream) })?;
         }
         Ok(())
     }

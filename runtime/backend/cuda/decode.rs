@@ -141,12 +141,12 @@ impl Cuda {
             // exceeds the capacity; the kernels run in this order.
             let score = || unsafe {
                 kernels.score(&work, shape, q, sequences, stream)?;
-                Ok(kernels.merge(&work, shape, lengths, stream)?)
+                kernels.merge(&work, shape, lengths, stream)
             };
             // SAFETY: as above.
             let sum = || unsafe {
                 kernels.sum(&work, shape, by_pair, sequences, stream)?;
-                Ok(kernels.combine(&work, shape, lengths, out, stream)?)
+                kernels.combine(&work, shape, lengths, out, stream)
             };
             self.launch_as(Range::Score, score)?;
             return self.launch_as(Range::Gather, sum);
@@ -159,8 +159,7 @@ impl Cuda {
         let work = buffers.fused();
         let (rows, places) = ((selection, rest), (sequences, places));
         // SAFETY: as above; the caches keep sinks and window near.
-        let all = || Ok(unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? });
-        self.launch(all)?;
+        self.launch(|| unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream) })?;
         if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
@@ -171,7 +170,11 @@ impl Cuda {
     }
 
     /// Queues kernels, and marks them as `range`.
-    fn launch_as(&self, range: Range, kernels: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn launch_as<E: Into<Error>>(
+        &self,
+        range: Range,
+        kernels: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> Result<()> {
         let _range = trace::range(range);
         self.launch(kernels)
     }

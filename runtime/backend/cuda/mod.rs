@@ -29,8 +29,8 @@ use std::sync::{Arc, Mutex};
 
 use half::bf16;
 
-use crate::Result;
 use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
+use crate::{Error, Result};
 
 pub use activation::Activation;
 pub use kv_cache::CudaKvCache;
@@ -80,8 +80,12 @@ impl Cuda {
     }
 
     /// Queues kernels where a timeline may note them.
-    fn launch(&self, kernels: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.timeline.around(COMPUTE, &self.stream, kernels)
+    fn launch<E: Into<Error>>(
+        &self,
+        kernels: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> Result<()> {
+        let work = || kernels().map_err(Into::into);
+        self.timeline.around(COMPUTE, &self.stream, work)
     }
 
     /// Calls `work` with `x` rounded to bf16.

@@ -126,7 +126,7 @@ impl Backend for Cuda {
         };
         let rows = &self.kernels.rows;
         // SAFETY: the ids were checked.
-        self.launch(|| Ok(unsafe { rows.embed(&out, table, ids, width, &self.stream)? }))
+        self.launch(|| unsafe { rows.embed(&out, table, ids, width, &self.stream) })
     }
 
     fn rms_norm(
@@ -139,7 +139,7 @@ impl Backend for Cuda {
         let (x, weight) = (x.floats()?, weight.as_slice());
         let out = out.write_halves()?;
         let rows = &self.kernels.rows;
-        self.launch(|| Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?))
+        self.launch(|| rows.rms_norm(&out, x, weight, eps, &self.stream))
     }
 
     fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
@@ -186,7 +186,7 @@ impl Backend for Cuda {
         let (floats, halves) = x.floats_to_halves()?;
         let kernels = &self.kernels.rope;
         // SAFETY: the positions were checked.
-        self.launch(|| Ok(unsafe { kernels.rotate(&halves, floats, rotation, &self.stream)? }))?;
+        self.launch(|| unsafe { kernels.rotate(&halves, floats, rotation, &self.stream) })?;
         x.form = Form::Rotated(Rotated {
             rope: rope.clone(),
             positions,
@@ -283,14 +283,14 @@ impl Backend for Cuda {
         let (floats, halves) = gate.floats_to_halves()?;
         let rows = &self.kernels.rows;
         let up = up.floats()?;
-        self.launch(|| Ok(rows.swiglu(&halves, floats, up, width, &self.stream)?))?;
+        self.launch(|| rows.swiglu(&halves, floats, up, width, &self.stream))?;
         gate.form = Form::Halves;
         Ok(())
     }
 
     fn add(&self, x: &mut Activation, y: &Activation) -> Result<()> {
         let (x, y) = (x.floats_in_place()?, y.floats()?);
-        self.launch(|| Ok(self.kernels.rows.add(&x, y, &self.stream)?))
+        self.launch(|| self.kernels.rows.add(&x, y, &self.stream))
     }
 
     fn copy_rows(&self, x: &Activation, rows: Range<usize>, out: &mut Activation) -> Result<()> {

@@ -25,7 +25,7 @@ fn the_table_shows_each_phase_and_what_lies_inside() {
     let text = small("profile", &flags(&[])).text();
     let names: Vec<&str> = text
         .lines()
-        .map(|line| line.get(..20).unwrap_or(line).trim_end())
+        .map(|line| line.get(..26).unwrap_or(line).trim_end())
         .collect();
     let expected = [
         "range",

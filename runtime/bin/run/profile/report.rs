@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::json::Setting;
 
+/// Width of the names: that of a phase and a range of a device in it.
+const NAME: usize = 26;
+
 /// The JSON object.
 #[derive(Serialize)]
 pub struct Report<'a> {
@@ -30,8 +33,10 @@ impl<'a> Report<'a> {
 /// A line for each range: the phase first, what lies inside it indented; then
 /// the device's queues.
 pub fn table(totals: &[Total]) -> String {
-    let mut table =
-        String::from("range                  calls    total ms     mean ms   of phase\n");
+    let mut table = format!(
+        "{:<NAME$} {:>7} {:>11} {:>11} {:>9}\n",
+        "range", "calls", "total ms", "mean ms", "of phase"
+    );
     let mut stream = None;
     for total in totals {
         if total.stream != stream {
@@ -49,7 +54,7 @@ pub fn table(totals: &[Total]) -> String {
         let share = whole(totals, total.phase).map(|phase| 100.0 * total.seconds / phase);
         let _ = writeln!(
             table,
-            "{name:<20} {:>7} {:>11.3} {:>11.4} {:>9.1}%",
+            "{name:<NAME$} {:>7} {:>11.3} {:>11.4} {:>8.1}%",
             total.calls,
             1e3 * total.seconds,
             1e3 * total.seconds / total.calls as f64,
@@ -84,11 +89,11 @@ mod tests {
             total(Range::Push, Some("copies"), 2, 0.001),
         ];
         let expected = "\
-range                  calls    total ms     mean ms   of phase
-decode step                2      10.000      5.0000     100.0%
-      score                4       5.000      1.2500      50.0%
+range                        calls    total ms     mean ms  of phase
+decode step                      2      10.000      5.0000    100.0%
+      score                      4       5.000      1.2500     50.0%
 on the device, stream: copies
-  decode step: push        2       1.000      0.5000      10.0%
+  decode step: push              2       1.000      0.5000     10.0%
 ";
         assert_eq!(table(&totals), expected);
     }
