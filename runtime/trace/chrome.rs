@@ -36,8 +36,8 @@ fn place(track: Track, rows: &BTreeMap<Track, usize>) -> (u32, usize) {
     (process, rows.get(&track).copied().unwrap_or_default())
 }
 
+/// How the processes and rows are called.
 fn names(rows: &BTreeMap<Track, usize>) -> Vec<Value> {
-    let name = |what: &str, (process, row): (u32, usize), name: String| json!({ "name": what, "ph": "M", "pid": process, "tid": row, "args": { "name": name } });
     let mut events = Vec::new();
     for &track in rows.keys() {
         let at = place(track, rows);
@@ -45,10 +45,20 @@ fn names(rows: &BTreeMap<Track, usize>) -> Vec<Value> {
             Track::Thread(number) => ("processor", format!("thread {number}")),
             Track::Stream(stream) => ("device", format!("stream: {stream}")),
         };
-        events.push(name("process_name", at, process.into()));
-        events.push(name("thread_name", at, row));
+        events.push(name("process_name", at, process));
+        events.push(name("thread_name", at, &row));
     }
     events
+}
+
+fn name(what: &str, (process, row): (u32, usize), name: &str) -> Value {
+    json!({
+        "name": what,
+        "ph": "M",
+        "pid": process,
+        "tid": row,
+        "args": { "name": name },
+    })
 }
 
 fn event(span: &Span, rows: &BTreeMap<Track, usize>) -> Value {
