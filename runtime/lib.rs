@@ -31,6 +31,7 @@ pub mod driver;
 pub mod engine;
 pub mod ffi;
 pub mod synthetic;
+pub mod trace;
 
 mod error;
 

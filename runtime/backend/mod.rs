@@ -16,6 +16,7 @@ use kcache_models::weights::{Linear, WeightSizes};
 
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
+use crate::trace::Span;
 
 pub use bandwidth::Bandwidth;
 pub use choice::{AnyBackend, Chosen};
@@ -173,6 +174,20 @@ pub trait Backend: Send + Sync + 'static {
         rows: Range<usize>,
         out: &mut Self::Activation,
     ) -> Result<()>;
+
+    /// Begins the part of a run that a profiler should see. With `timeline`, the
+    /// device's times are noted too, for which steps run without a graph.
+    ///
+    /// A processor has nothing to tell: its times are those of [`crate::trace`].
+    fn start_profile(&self, _timeline: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends that part; what the device's queues did meanwhile, if it was noted,
+    /// counted from the start of the running [`crate::trace::Recording`].
+    fn end_profile(&self) -> Result<Vec<Span>> {
+        Ok(Vec::new())
+    }
 
     /// Waits for all work on `x` and brings it to the host, row-major.
     fn read(&self, x: &Self::Activation) -> Result<Vec<f32>>;

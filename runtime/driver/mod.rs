@@ -32,6 +32,7 @@ mod launch;
 mod module;
 mod parameters;
 mod pinned;
+mod profiler;
 mod shape;
 mod slice;
 mod stream;

@@ -4,6 +4,7 @@ use super::layer::{LogitRows, Workspace};
 use super::{Context, Model, Sequence};
 use crate::Result;
 use crate::backend::{Backend, SequenceCache};
+use crate::trace::{self, Range};
 
 /// A sequence and the token that comes next in it.
 pub struct Step<'a, B: Backend> {
@@ -46,6 +47,7 @@ impl<B: Backend> Context<B> {
 
 impl<B: Backend> Model<B> {
     fn decode_pass(&self, work: &mut Workspace<B>, steps: &mut [Step<'_, B>]) -> Result<Vec<f32>> {
+        let _range = trace::range(Range::DecodeStep);
         let backend = &self.backend;
         let tokens: Vec<u32> = steps.iter().map(|s| s.token).collect();
         let positions: Vec<usize> = steps.iter().map(|s| s.sequence.len()).collect();
@@ -56,6 +58,7 @@ impl<B: Backend> Model<B> {
         let mut compute = |caches: &mut [&mut B::KvCache]| {
             self.embed(work, &tokens)?;
             for (l, layer) in self.weights.layers.iter().enumerate() {
+                let _range = trace::layer(l);
                 self.project_qkv(layer, work, &positions)?;
                 backend.append_each(caches, l, &work.k, &work.v)?;
                 backend.decode_attention(caches, l, &work.q, &mut work.attended)?;

@@ -6,6 +6,7 @@ use kcache_models::weights::LayerWeights;
 use super::Model;
 use crate::Result;
 use crate::backend::{Backend, Projection};
+use crate::trace::{self, Range};
 
 /// Activations of one pass; each has one row per token.
 pub(crate) struct Workspace<B: Backend> {
@@ -90,6 +91,7 @@ impl<B: Backend> Model<B> {
         work: &mut Workspace<B>,
         positions: &[usize],
     ) -> Result<()> {
+        let _range = trace::range(Range::Projections);
         let backend = &self.backend;
         let eps = self.config.rms_norm_eps;
         backend.rms_norm(&work.x, &layer.attn_norm, eps, &mut work.normed)?;
@@ -111,6 +113,7 @@ impl<B: Backend> Model<B> {
         layer: &LayerWeights<B::Matrix, B::Vector>,
         work: &mut Workspace<B>,
     ) -> Result<()> {
+        let _range = trace::range(Range::Mlp);
         let backend = &self.backend;
         let eps = self.config.rms_norm_eps;
         let out = Projection::new(&layer.o, &mut work.normed);
@@ -137,6 +140,7 @@ impl<B: Backend> Model<B> {
         tokens: usize,
         rows: LogitRows,
     ) -> Result<()> {
+        let _range = trace::range(Range::Logits);
         let backend = &self.backend;
         let first = match rows {
             LogitRows::All => 0,

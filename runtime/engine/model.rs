@@ -10,6 +10,7 @@ use kcache_models::weights::{ModelWeights, Upload, WeightSizes};
 use kcache_models::{Checkpoint, GenerationConfig, Tensor};
 
 use crate::backend::{Backend, Memory};
+use crate::trace::{self, Range};
 use crate::{Error, Result};
 
 /// Weights on a backend, with the tokenizer and the texts that go with them.
@@ -53,6 +54,7 @@ impl<B: Backend> Model<B> {
         backend: B,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
+        let _range = trace::range(Range::Load);
         backend.check(&checkpoint.config)?;
         let sizes = checkpoint.weight_sizes();
         let weight_bytes = backend.memory(&checkpoint.config, &sizes, false)?.weights;

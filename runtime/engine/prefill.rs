@@ -4,6 +4,7 @@ use super::layer::{LogitRows, Workspace};
 use super::{CancelFlag, Context, Model, Sequence};
 use crate::Result;
 use crate::backend::{Backend, SequenceCache};
+use crate::trace::{self, Range};
 
 impl<B: Backend> Context<B> {
     /// Appends `tokens` to `sequence` and returns the logits after the last, `[vocab]`.
@@ -81,6 +82,7 @@ impl<B: Backend> Model<B> {
         rows: LogitRows,
         cancel: &CancelFlag,
     ) -> Result<Vec<f32>> {
+        let _range = trace::range(Range::Prefill);
         let backend = &self.backend;
         let positions: Vec<usize> = (sequence.len()..sequence.len() + tokens.len()).collect();
         let cache = &mut sequence.kv;
@@ -88,6 +90,7 @@ impl<B: Backend> Model<B> {
         self.embed(work, tokens)?;
         for (l, layer) in self.weights.layers.iter().enumerate() {
             cancel.check()?;
+            let _range = trace::layer(l);
             self.project_qkv(layer, work, &positions)?;
             backend.append(cache, l, &work.k, &work.v, 0..tokens.len())?;
             backend.prefill_attention(cache, l, &work.q, &mut work.attended)?;

@@ -11,6 +11,7 @@ fn help_texts_are_as_committed() {
         ("run-generate", &["generate", "--help"]),
         ("run-chat", &["chat", "--help"]),
         ("run-eval", &["eval", "--help"]),
+        ("run-profile", &["profile", "--help"]),
         ("run-bench", &["bench", "--help"]),
         ("run-serve", &["serve", "--help"]),
     ] {

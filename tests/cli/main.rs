@@ -13,6 +13,7 @@ mod generate;
 mod help;
 mod kv;
 mod linking;
+mod profile;
 mod serve;
 mod signals;
 mod support;

@@ -86,20 +86,51 @@ fn while_waiting_for_a_turn_the_program_ends() {
 fn while_measuring_the_program_ends_at_once() {
     // One chunk that takes long, so that the end cannot come between two.
     let flags = ["-p", "6000", "--chunk", "6000", "-n", "0"];
-    let mut child = spawn(&mut demo_command("bench", &flags));
+    let took = ended_after(&mut demo_command("bench", &flags), "roof:");
+    println!("ended after {took:?}");
+}
+
+#[test]
+fn while_profiling_the_program_ends_at_once() {
+    let flags = ["-p", "6000", "--chunk", "6000"];
+    let took = ended_after(&mut demo_command("profile", &flags), "plan:");
+    println!("ended after {took:?}");
+}
+
+#[test]
+fn while_evaluating_the_program_ends_within_a_layer() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "All work and no play. ".repeat(900)).expect("written");
+    let flags = [
+        "-f",
+        arg(file.path()),
+        "--prefill",
+        "4000",
+        "--tokens",
+        "4100",
+    ];
+    let took = ended_after(&mut demo_command("eval", &flags), "plan:");
+    println!("ended after {took:?}");
+}
+
+/// Interrupts a command half a second after the line on standard error that
+/// begins with `working`, and returns how long it went on.
+fn ended_after(command: &mut Command, working: &str) -> Duration {
+    let mut child = spawn(command);
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut line = String::new();
-    while !line.starts_with("roof:") {
+    while !line.starts_with(working) {
         line.clear();
         assert!(
             stderr.read_line(&mut line).expect("text") > 0,
-            "ended before it measured"
+            "ended before it worked"
         );
     }
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(500));
     let asked = Instant::now();
     interrupt(&child);
     let run = finish(child);
-    println!("ended after {:?}", asked.elapsed());
+    let took = asked.elapsed();
     assert_eq!((run.code, run.stdout.as_str()), (Some(130), ""));
+    took
 }

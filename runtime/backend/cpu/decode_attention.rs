@@ -11,6 +11,7 @@ use crate::cache::{
     BLOCK, BlockStore, Found, GroupScore, HeadState, KvCache, KvPolicy, Selection, VLayer,
     Weighting, select,
 };
+use crate::trace::{self, Range};
 
 /// Attention of the newest position of `cache` in `layer`.
 ///
@@ -49,6 +50,7 @@ pub fn decode_attention(cache: &mut KvCache, layer: usize, q: &[f32], out: &mut 
 
 /// Exact probabilities `[group_size, positions]` of the queries `q` over `keys`.
 fn score(keys: &BlockStore, head: usize, q: &[f32], mut probs: Vec<f32>) -> Vec<f32> {
+    let _range = trace::range(Range::Score);
     let (len, head_dim) = (keys.len(), keys.head_dim());
     let group = q.len() / head_dim;
     let scale = (head_dim as f32).sqrt().recip();
@@ -88,6 +90,7 @@ impl Step<'_> {
 
     /// `out = Σ p v` over every position.
     fn sum_all(&self, out: &mut [f32]) {
+        let _range = trace::range(Range::Gather);
         for block in 0..self.len.div_ceil(BLOCK) {
             let rows = self.values.rows.block(self.head, block);
             for (pos, row) in (block * BLOCK..).zip(rows.chunks_exact(self.head_dim)) {
@@ -101,6 +104,7 @@ impl Step<'_> {
         let sinks = policy.sinks.min(self.len);
         let window = self.len.saturating_sub(policy.window).max(sinks);
         let picked = self.select(policy, sinks..window);
+        let _range = trace::range(Range::Gather);
         for pos in (0..sinks).chain(window..self.len) {
             self.add_row(pos, self.values.rows.row(self.head, pos), out);
         }
@@ -129,6 +133,7 @@ impl Step<'_> {
 
     /// Positions of `range` to bring in beside sinks and window, ascending.
     fn select(&self, policy: &KvPolicy, range: std::ops::Range<usize>) -> Vec<usize> {
+        let _range = trace::range(Range::Select);
         match policy.selection {
             Selection::Full | Selection::FullOffload => range.collect(),
             Selection::TopN { n } => select::top_n(&self.combined(policy.group_score), range, n),

@@ -29,6 +29,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::{Backend, Bandwidth, Memory, Projection, SequenceCache};
 use crate::cache::{KvCache, KvCounters, KvPolicy};
 use crate::driver::HostLimits;
+use crate::trace;
 use crate::{Error, Result};
 pub(super) use memory::{PREFILL_CHUNK, memory};
 use rope::RopeTable;
@@ -193,6 +194,7 @@ impl Backend for Cpu {
         v: &Matrix,
         rows: Range<usize>,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Push);
         let floats = rows.start * k.width..rows.end * k.width;
         cache.append(layer, &k.data[floats.clone()], &v.data[floats])
     }
@@ -227,6 +229,7 @@ impl Backend for Cpu {
         q: &Matrix,
         out: &mut Matrix,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Attention);
         let (keys, values) = cache.layer(layer);
         prefill_attention::prefill_attention(keys, &values.rows, &q.data, q.rows(), &mut out.data);
         Ok(())
@@ -239,6 +242,7 @@ impl Backend for Cpu {
         q: &Matrix,
         out: &mut Matrix,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Attention);
         caches
             .par_iter_mut()
             .zip(q.data.par_chunks(q.width))

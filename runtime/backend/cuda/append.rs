@@ -10,7 +10,7 @@ use super::decode::outside;
 use super::kernels::{Append, Rotation};
 use super::stage::Rows;
 use super::{Activation, Cuda, CudaKvCache};
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 
 /// Rows that are worth a stage; fewer are written to the host by the kernel.
 const STAGED: usize = 16;
@@ -34,6 +34,7 @@ impl Cuda {
         v: &Activation,
         rows: Range<usize>,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Push);
         let stream = &self.stream;
         let (first, count) = (cache.lengths[layer], rows.len());
         let Form::Rotated(rotated) = &k.form else {
@@ -100,7 +101,7 @@ impl Cuda {
         };
         // SAFETY: the positions follow each other and were checked against the
         // angles when K was rotated; `reserve` made their blocks.
-        unsafe { self.kernels.rope.append(&append, rotation, stream)? };
+        self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, stream) })?;
         if let Some((_, rows)) = cache.staged {
             let (size, more) = (cache.block_size(), layer + 1 < cache.lengths.len());
             stages.push(&mut cache.far_values, rows, more, size, stream)?;
@@ -112,7 +113,7 @@ impl Cuda {
             let (bounds, width) = (bounds.as_slice(), cache.kv_dim());
             let kernels = &self.kernels.decode;
             // SAFETY: `v_rows` has `count` rows, and the totals are the cache's.
-            unsafe { kernels.total(totals, v_rows, bounds, width, stream)? };
+            self.launch(|| unsafe { kernels.total(totals, v_rows, bounds, width, stream) })?;
         }
         if cache.is_far(layer) {
             cache.counters.bytes_pushed += (count * cache.kv_dim() * 2) as u64;
@@ -133,6 +134,7 @@ impl Cuda {
         k: &Activation,
         v: &Activation,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Push);
         let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         let step = step.as_ref().ok_or_else(outside)?;
         let Form::Rotated(rotated) = &k.form else {
@@ -159,13 +161,13 @@ impl Cuda {
         };
         // SAFETY: the positions are those after the sequences' last, for which
         // the step has made blocks.
-        unsafe { self.kernels.rope.append(&append, rotation, &self.stream)? };
+        self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, &self.stream) })?;
         if cache.has_totals(layer) {
             let (totals, starts) = (step.inputs.totals(layer)?, step.inputs.starts()?);
             let (rows, width) = (v.floats()?, cache.kv_dim());
-            let kernels = &self.kernels.decode;
+            let (kernels, stream) = (&self.kernels.decode, &self.stream);
             // SAFETY: one row for each sequence, whose totals these are.
-            unsafe { kernels.total(totals, rows, starts, width, &self.stream)? };
+            self.launch(|| unsafe { kernels.total(totals, rows, starts, width, stream) })?;
         }
         Ok(())
     }

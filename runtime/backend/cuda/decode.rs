@@ -13,6 +13,7 @@ use super::step::StepState;
 use super::{Cuda, CudaKvCache};
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
+use crate::trace::{self, Range};
 use crate::{Error, Result, cache};
 
 /// Buffers of [`Workspace`], as large as any step so far needed.
@@ -138,13 +139,17 @@ impl Cuda {
             let work = buffers.workspace();
             // SAFETY: the tables lead to blocks for all lengths, none of which
             // exceeds the capacity; the kernels run in this order.
-            unsafe {
+            let score = || unsafe {
                 kernels.score(&work, shape, q, sequences, stream)?;
-                kernels.merge(&work, shape, lengths, stream)?;
+                kernels.merge(&work, shape, lengths, stream)
+            };
+            // SAFETY: as above.
+            let sum = || unsafe {
                 kernels.sum(&work, shape, by_pair, sequences, stream)?;
-                kernels.combine(&work, shape, lengths, out, stream)?;
-            }
-            return Ok(());
+                kernels.combine(&work, shape, lengths, out, stream)
+            };
+            self.launch_as(Range::Score, score)?;
+            return self.launch_as(Range::Gather, sum);
         };
         let rest = Rest {
             weighting: weighting(policy.weighting),
@@ -154,7 +159,7 @@ impl Cuda {
         let work = buffers.fused();
         let (rows, places) = ((selection, rest), (sequences, places));
         // SAFETY: as above; the caches keep sinks and window near.
-        unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream)? };
+        self.launch(|| unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream) })?;
         if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
@@ -162,6 +167,16 @@ impl Cuda {
             listed.push((layer, counts));
         }
         Ok(())
+    }
+
+    /// Queues kernels, and marks them as `range`.
+    fn launch_as<E: Into<Error>>(
+        &self,
+        range: Range,
+        kernels: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> Result<()> {
+        let _range = trace::range(range);
+        self.launch(kernels)
     }
 }
 

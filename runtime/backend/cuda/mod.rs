@@ -22,15 +22,16 @@ mod stage;
 mod step;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod totals;
 mod uploads;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use half::bf16;
 
-use crate::Result;
 use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
+use crate::{Error, Result};
 
 pub use activation::Activation;
 pub use kv_cache::CudaKvCache;
@@ -44,6 +45,7 @@ pub(super) use memory::{PREFILL_CHUNK, memory};
 use kernels::Kernels;
 use stage::Stages;
 use step::StepState;
+use timeline::{COMPUTE, Timeline};
 use uploads::Uploads;
 
 /// A device, with the kernels loaded.
@@ -55,6 +57,7 @@ pub struct Cuda {
     stages: Mutex<Stages>,
     /// Held by the pass that computes.
     turn: Mutex<()>,
+    timeline: Arc<Timeline>,
     kernels: Kernels,
     stream: Stream,
     context: Context,
@@ -67,15 +70,26 @@ impl Cuda {
     /// [`crate::Error::Device`], for example where the driver is too old for the kernels.
     pub fn new(device: Device) -> Result<Self> {
         let context = Context::new(device)?;
+        let timeline = Arc::new(Timeline::default());
         Ok(Self {
             uploads: Uploads::default(),
             step: Mutex::new(None),
-            stages: Mutex::new(Stages::new(&context)?),
+            stages: Mutex::new(Stages::new(&context, timeline.clone())?),
             turn: Mutex::new(()),
+            timeline,
             kernels: Kernels::load(&context)?,
             stream: Stream::new(&context)?,
             context,
         })
+    }
+
+    /// Queues kernels where a timeline may note them.
+    fn launch<E: Into<Error>>(
+        &self,
+        kernels: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> Result<()> {
+        let work = || kernels().map_err(Into::into);
+        self.timeline.around(COMPUTE, &self.stream, work)
     }
 
     /// Calls `work` with `x` rounded to bf16.

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::backend::{Backend, Bandwidth, Memory, Projection};
 use crate::cache::KvPolicy;
-use crate::driver::{DeviceBuffer, HostLimits};
+use crate::driver::{DeviceBuffer, DeviceSlice, HostLimits};
+use crate::trace;
 use crate::{Error, Result};
 
 impl Backend for Cuda {
@@ -113,12 +114,9 @@ impl Backend for Cuda {
                 uploaded.as_slice()
             }
         };
+        let rows = &self.kernels.rows;
         // SAFETY: the ids were checked.
-        unsafe {
-            let rows = &self.kernels.rows;
-            rows.embed(&out, table, ids, width, &self.stream)?;
-        }
-        Ok(())
+        self.launch(|| unsafe { rows.embed(&out, table, ids, width, &self.stream) })
     }
 
     fn rms_norm(
@@ -131,11 +129,11 @@ impl Backend for Cuda {
         let (x, weight) = (x.floats()?, weight.as_slice());
         let out = out.write_halves()?;
         let rows = &self.kernels.rows;
-        Ok(rows.rms_norm(&out, x, weight, eps, &self.stream)?)
+        self.launch(|| rows.rms_norm(&out, x, weight, eps, &self.stream))
     }
 
     fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
-        self.with_halves(x, |halves| {
+        let multiply = |halves: DeviceSlice<'_, bf16>| {
             for projection in projections {
                 let weight = projection.weight;
                 let out = projection.out.write_floats()?;
@@ -151,7 +149,8 @@ impl Backend for Cuda {
                 self.kernels.product.multiply(&product, &self.stream)?;
             }
             Ok(())
-        })
+        };
+        self.launch(|| self.with_halves(x, multiply))
     }
 
     fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
@@ -175,11 +174,9 @@ impl Backend for Cuda {
             dim: rope.head_dim,
         };
         let (floats, halves) = x.floats_to_halves()?;
+        let kernels = &self.kernels.rope;
         // SAFETY: the positions were checked.
-        unsafe {
-            let kernels = &self.kernels.rope;
-            kernels.rotate(&halves, floats, rotation, &self.stream)?;
-        }
+        self.launch(|| unsafe { kernels.rotate(&halves, floats, rotation, &self.stream) })?;
         x.form = Form::Rotated(Rotated {
             rope: rope.clone(),
             positions,
@@ -228,6 +225,7 @@ impl Backend for Cuda {
         q: &Activation,
         out: &mut Activation,
     ) -> Result<()> {
+        let _range = trace::range(trace::Range::Attention);
         let (k_table, mut v_table) = cache.tables(layer)?;
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((staged, rows)) = cache.staged
@@ -236,7 +234,7 @@ impl Backend for Cuda {
             v_table = stages.table(rows.layer);
         }
         let out = out.write_halves()?;
-        self.with_halves(q, |halves| {
+        let attend = |halves: DeviceSlice<'_, bf16>| {
             let prefill = Prefill {
                 out: &out,
                 q: halves,
@@ -250,7 +248,8 @@ impl Backend for Cuda {
             };
             // SAFETY: `append` made blocks for all positions.
             Ok(unsafe { self.kernels.attention.prefill(&prefill, &self.stream) }?)
-        })
+        };
+        self.launch(|| self.with_halves(q, attend))
     }
 
     fn decode_attention(
@@ -263,6 +262,7 @@ impl Backend for Cuda {
         let Some(cache) = caches.first() else {
             return Ok(());
         };
+        let _range = trace::range(trace::Range::Attention);
         let is_far = cache.is_far(layer);
         let out = out.write_halves()?;
         self.with_halves(q, |halves| self.attend(layer, is_far, halves, &out))
@@ -272,14 +272,15 @@ impl Backend for Cuda {
         let width = gate.width;
         let (floats, halves) = gate.floats_to_halves()?;
         let rows = &self.kernels.rows;
-        rows.swiglu(&halves, floats, up.floats()?, width, &self.stream)?;
+        let up = up.floats()?;
+        self.launch(|| rows.swiglu(&halves, floats, up, width, &self.stream))?;
         gate.form = Form::Halves;
         Ok(())
     }
 
     fn add(&self, x: &mut Activation, y: &Activation) -> Result<()> {
         let (x, y) = (x.floats_in_place()?, y.floats()?);
-        Ok(self.kernels.rows.add(&x, y, &self.stream)?)
+        self.launch(|| self.kernels.rows.add(&x, y, &self.stream))
     }
 
     fn copy_rows(&self, x: &Activation, rows: Range<usize>, out: &mut Activation) -> Result<()> {
@@ -295,6 +296,20 @@ impl Backend for Cuda {
             }
         }
         Ok(())
+    }
+
+    fn start_profile(&self, timeline: bool) -> Result<()> {
+        if timeline {
+            self.timeline.start(&self.stream)?;
+        }
+        self.context.synchronize()?;
+        Ok(self.context.start_profiler()?)
+    }
+
+    fn end_profile(&self) -> Result<Vec<trace::Span>> {
+        let spans = self.timeline.finish(&self.context)?;
+        self.context.stop_profiler()?;
+        Ok(spans)
     }
 
     fn read(&self, x: &Activation) -> Result<Vec<f32>> {

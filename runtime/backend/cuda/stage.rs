@@ -5,13 +5,16 @@
 //! such stages take turns. Of a prompt in several chunks, the earlier rows of
 //! the next layer are brought back meanwhile.
 
+use std::sync::Arc;
+
 use half::bf16;
 
 use super::activation::reserve;
 use super::far_values::FarValues;
-use crate::Result;
+use super::timeline::{COPIES, Timeline};
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, Event, Stream};
+use crate::{Result, trace};
 
 /// Rows of V of one far layer, from the first position on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +45,21 @@ impl Rows {
 
 /// The stages, and the queue of the copy engine.
 pub(super) struct Stages {
-    copies: Stream,
+    copies: Copies,
     stages: [Stage; 2],
+}
+
+/// The queue of the copy engine, whose work is noted.
+struct Copies {
+    stream: Stream,
+    timeline: Arc<Timeline>,
+}
+
+impl Copies {
+    fn queue(&self, work: impl FnOnce(&Stream) -> Result<()>) -> Result<()> {
+        let work = || work(&self.stream);
+        self.timeline.around(COPIES, &self.stream, work)
+    }
 }
 
 /// Device memory for the V of one layer.
@@ -63,9 +79,13 @@ struct Stage {
 }
 
 impl Stages {
-    pub fn new(context: &Context) -> Result<Self> {
+    /// Empty stages, whose copies are noted in `timeline`.
+    pub fn new(context: &Context, timeline: Arc<Timeline>) -> Result<Self> {
         Ok(Self {
-            copies: Stream::new(context)?,
+            copies: Copies {
+                stream: Stream::new(context)?,
+                timeline,
+            },
             stages: [Stage::new(context)?, Stage::new(context)?],
         })
     }
@@ -110,11 +130,12 @@ impl Stages {
         let stage = &mut stages[rows.layer % 2];
         stage.fetched = None;
         stream.record(&stage.written)?;
-        copies.wait(&stage.written)?;
+        copies.stream.wait(&stage.written)?;
         let first = rows.earlier / BLOCK;
         let new = first * block_size..rows.blocks() * block_size;
-        values.push(rows.layer, first, stage.values.slice(new)?, copies)?;
-        copies.record(&stage.pushed)?;
+        let source = stage.values.slice(new)?;
+        copies.queue(|stream| values.push(rows.layer, first, source, stream))?;
+        copies.stream.record(&stage.pushed)?;
         if has_next && rows.earlier > 0 {
             let next = rows.of_next_layer();
             stages[next.layer % 2].fetch(values, next, block_size, stream, copies)?;
@@ -153,15 +174,18 @@ impl Stage {
         rows: Rows,
         block_size: usize,
         stream: &Stream,
-        copies: &Stream,
+        copies: &Copies,
     ) -> Result<()> {
         self.reserve(rows.blocks(), block_size, stream)?;
         stream.record(&self.written)?;
-        copies.wait(&self.written)?;
-        let earlier = rows.earlier.div_ceil(BLOCK) * block_size;
-        let mut target = self.values.slice_mut(0..earlier)?;
-        values.fetch(rows.layer, &mut target, copies)?;
-        copies.record(&self.filled)?;
+        copies.stream.wait(&self.written)?;
+        if rows.earlier > 0 {
+            let earlier = rows.earlier.div_ceil(BLOCK) * block_size;
+            let mut target = self.values.slice_mut(0..earlier)?;
+            let _range = trace::range(trace::Range::Fetch);
+            copies.queue(|stream| values.fetch(rows.layer, &mut target, stream))?;
+        }
+        copies.stream.record(&self.filled)?;
         self.fetched = Some(rows);
         Ok(())
     }

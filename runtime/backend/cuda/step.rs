@@ -121,13 +121,15 @@ impl Cuda {
     ) -> Result<()> {
         if let Some((captured, graph)) = &mut memo.graph
             && *captured == key
+            && !self.timeline.is_on()
         {
             // SAFETY: every buffer of the capture is still there, or the key differs.
             return Ok(unsafe { graph.launch(&self.stream) }?);
         }
         memo.graph = None;
         // The host reads what a step selected by probability.
-        let can_capture = !matches!(key.policy.selection, cache::Selection::TopP { .. });
+        let reads = matches!(key.policy.selection, cache::Selection::TopP { .. });
+        let can_capture = !reads && !self.timeline.is_on();
         if memo.last.as_ref() != Some(&key) || !can_capture {
             self.active(&mut memo.state, || work(caches))?;
             // What the step needed for the first time, it has now.

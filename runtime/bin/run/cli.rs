@@ -10,6 +10,7 @@ use crate::generate::GenerateArgs;
 use crate::inspect::InspectArgs;
 use crate::logging::LogArgs;
 use crate::man::ManArgs;
+use crate::profile::ProfileArgs;
 use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
@@ -46,6 +47,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Measure how well a model predicts a text (perplexity)
     Eval(EvalArgs),
+    /// Show where the time goes, also to Nsight
+    Profile(ProfileArgs),
     /// Measure how fast a model reads and generates
     Bench(BenchArgs),
     /// Show what is in a model, and what of it fits which memory

@@ -36,6 +36,13 @@ impl Console {
         }
     }
 
+    /// Says that figures of a debug build mean little.
+    pub fn warn_of_debug_build(&self) {
+        if cfg!(debug_assertions) {
+            self.note("warning:  a debug build: its figures say little about speed");
+        }
+    }
+
     /// Writes the marker where the user types, if a user types.
     pub fn prompt(&self, marker: &str) {
         if is_interactive() {

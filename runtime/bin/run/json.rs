@@ -34,7 +34,7 @@ pub struct EvalJson<'a> {
 
 /// What ran where, and under which policy.
 #[derive(Serialize)]
-struct Setting<'a> {
+pub struct Setting<'a> {
     architecture: &'static str,
     backend: String,
     policy: &'a KvPolicy,
@@ -184,7 +184,8 @@ impl LayerJson {
 }
 
 impl<'a> Setting<'a> {
-    fn new<B: Backend>(context: &'a Context<B>) -> Self {
+    /// That of `context`.
+    pub fn new<B: Backend>(context: &'a Context<B>) -> Self {
         Self {
             architecture: context.model().config().architecture.name(),
             backend: context.model().backend().name(),

@@ -19,6 +19,7 @@ mod logging;
 mod man;
 mod model_args;
 mod output;
+mod profile;
 mod reply;
 mod sampling_args;
 mod serve;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -4,9 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use kcache::synthetic::Geometry;
+use kcache::models::Checkpoint;
+use kcache::synthetic::{self, Geometry};
 
 use crate::failure::{Failure, Result};
+use crate::model_args::ComputeArgs;
+
+/// Seed of synthetic weights.
+const SEED: u64 = 1;
 
 /// Which model, or a shape instead.
 #[derive(Debug, Args)]
@@ -49,6 +54,33 @@ impl SubjectArgs {
         }
     }
 
+    /// The checkpoint, of its first `layers` layers if any number is given; a
+    /// synthetic one for contexts of `n_ctx` tokens.
+    ///
+    /// # Errors
+    /// [`Failure::Input`] for more layers than there are; those of the checkpoint.
+    pub fn open(
+        &self,
+        compute: &ComputeArgs,
+        n_ctx: usize,
+        layers: Option<usize>,
+    ) -> Result<Checkpoint> {
+        match self.chosen()? {
+            Subject::Model(path) => {
+                let mut checkpoint = Checkpoint::open_by(path, compute.reading())?;
+                checkpoint.config.n_layers = leading(layers, checkpoint.config.n_layers)?;
+                let n_layers = checkpoint.config.n_layers;
+                checkpoint.weights.layers.truncate(n_layers);
+                Ok(checkpoint)
+            }
+            Subject::Geometry(geometry) => {
+                let mut config = geometry.config(None, n_ctx);
+                config.n_layers = leading(layers, config.n_layers)?;
+                Ok(synthetic::checkpoint(config, SEED)?)
+            }
+        }
+    }
+
     /// The geometry, or the file's name without its ending.
     pub fn name(&self) -> String {
         match (&self.model, self.geometry) {
@@ -64,5 +96,15 @@ impl SubjectArgs {
             }
             (None, geometry) => geometry.map(Geometry::name).unwrap_or_default().to_owned(),
         }
+    }
+}
+
+/// How many of the model's layers `--layers` means.
+fn leading(layers: Option<usize>, has: usize) -> Result<usize> {
+    match layers {
+        Some(layers) if layers > has => Err(Failure::Input(format!(
+            "--layers {layers}: the model has {has} layers"
+        ))),
+        layers => Ok(layers.unwrap_or(has)),
     }
 }

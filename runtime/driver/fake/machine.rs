@@ -30,6 +30,7 @@ super::symbols! {
     cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2
     cuCtxGetCurrent cuCtxPushCurrent_v2 cuCtxPopCurrent_v2
     cuCtxGetStreamPriorityRange
+    cuProfilerStart cuProfilerStop
 }
 
 extern "C" fn cuInit(_flags: u32) -> u32 {
@@ -146,6 +147,14 @@ extern "C" fn cuCtxPopCurrent_v2(context: *mut usize) -> u32 {
     };
     give(context, top);
     0
+}
+
+extern "C" fn cuProfilerStart() -> u32 {
+    on_device(|_, _| Ok(()))
+}
+
+extern "C" fn cuProfilerStop() -> u32 {
+    cuProfilerStart()
 }
 
 extern "C" fn cuCtxGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int) -> u32 {

@@ -14,6 +14,7 @@ mod queue;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use memory::Allocation;
 use queue::{Call, Queue};
@@ -36,8 +37,8 @@ struct State {
     /// By first byte.
     memory: HashMap<u64, Allocation>,
     queues: HashMap<usize, Queue>,
-    /// Whether it notes time, and whether it was recorded.
-    events: HashMap<usize, (bool, bool)>,
+    /// Whether it notes time, and when it was recorded.
+    events: HashMap<usize, (bool, Option<Instant>)>,
     /// Text of each module.
     modules: HashMap<usize, String>,
     functions: HashMap<usize, launch::Kernel>,

@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 use std::ffi::c_int;
+use std::time::Instant;
 
 use super::kernels::run;
 use super::{CAPTURE_UNSUPPORTED, INVALID_HANDLE, State, Status, give, on_device};
@@ -115,7 +116,7 @@ extern "C" fn cuStreamEndCapture(stream: usize, graph: *mut usize) -> u32 {
 extern "C" fn cuEventCreate(event: *mut usize, flags: u32) -> u32 {
     on_device(|state, _| {
         let handle = state.handle();
-        state.events.insert(handle, (flags & 2 == 0, false));
+        state.events.insert(handle, (flags & 2 == 0, None));
         give(event, handle);
         Ok(())
     })
@@ -128,7 +129,7 @@ extern "C" fn cuEventDestroy_v2(event: usize) -> u32 {
 extern "C" fn cuEventRecord(event: usize, stream: usize) -> u32 {
     on_device(|state, _| {
         not_capturing(state, stream)?;
-        state.events.get_mut(&event).ok_or(INVALID_HANDLE)?.1 = true;
+        state.events.get_mut(&event).ok_or(INVALID_HANDLE)?.1 = Some(Instant::now());
         Ok(())
     })
 }
@@ -143,11 +144,12 @@ extern "C" fn cuEventSynchronize(event: usize) -> u32 {
 
 extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, start: usize, end: usize) -> u32 {
     on_device(|state, _| {
-        let usable = |event: &usize| state.events.get(event) == Some(&(true, true));
-        if !usable(&start) || !usable(&end) {
-            return Err(INVALID_HANDLE);
-        }
-        give(milliseconds, 0.5);
+        let time = |event: &usize| match state.events.get(event) {
+            Some(&(true, Some(time))) => Ok(time),
+            _ => Err(INVALID_HANDLE),
+        };
+        let elapsed = time(&end)?.saturating_duration_since(time(&start)?);
+        give(milliseconds, elapsed.as_secs_f32() * 1e3);
         Ok(())
     })
 }

@@ -10,6 +10,7 @@
 mod code;
 mod entry_points;
 mod library;
+mod profiler;
 mod recent;
 
 pub use code::{Code, Failure};
@@ -23,4 +24,5 @@ pub(super) use cust::sys::{
 };
 pub(super) use entry_points::*;
 pub(super) use library::driver;
+pub(super) use profiler::{outcome_of, profiler_functions};
 pub(super) use recent::LaunchConfig;

@@ -65,7 +65,7 @@ impl Recent {
 }
 
 /// The function that `name` meant in CUDA `version`; never null.
-fn look_up(name: &'static CStr, version: i32) -> Result<*mut c_void> {
+pub(super) fn look_up(name: &'static CStr, version: i32) -> Result<*mut c_void> {
     let mut address = std::ptr::null_mut();
     // SAFETY: `name` is terminated, and one pointer is written.
     let result = unsafe { cuGetProcAddress(name.as_ptr(), &mut address, version, 0) };

@@ -5,6 +5,7 @@
 mod batch;
 mod checkpoint;
 mod models;
+mod profile;
 
 use std::sync::Arc;
 

@@ -66,7 +66,11 @@ fn decode<B: Backend>(
 }
 
 /// All logits of the prompt, and of `next` decoded one by one.
-fn run<B: Backend>(model: &Arc<Model<B>>, policy: &KvPolicy, next: &[u32]) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn run<B: Backend>(
+    model: &Arc<Model<B>>,
+    policy: &KvPolicy,
+    next: &[u32],
+) -> (Vec<f32>, Vec<f32>) {
     let mut context = context(model, policy);
     let (mut sequence, prefilled) = prefill(&mut context, &prompt());
     (prefilled, decode(&mut context, &mut sequence, next))

@@ -14,8 +14,6 @@ use clap::builder::FalseyValueParser;
 use kcache::backend::{Backend, Bandwidth};
 use kcache::cache::KvPolicy;
 use kcache::engine::ContextOptions;
-use kcache::models::Checkpoint;
-use kcache::synthetic;
 use kcache::{Context, Model};
 
 use crate::console::Console;
@@ -26,16 +24,13 @@ use crate::model_args::{ComputeArgs, positive};
 use crate::output::Output;
 use crate::session::{self, Opened, Task};
 use crate::sizes::Sizes;
-use crate::subject::{Subject, SubjectArgs};
+use crate::subject::SubjectArgs;
 use crate::ui::Ui;
 use case::{Case, cases};
 use figures::Figures;
 use measure::Bench;
 use row::{Row, Setting};
 use writer::{Format, Writer};
-
-/// Seed of synthetic weights.
-const SEED: u64 = 1;
 
 /// Flags of `run bench`.
 #[derive(Debug, Args)]
@@ -137,16 +132,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         console: Console::new(args.output.quiet),
         interrupt: interrupt.clone(),
     };
-    if cfg!(debug_assertions) {
-        let warning = "warning:  a debug build: its figures say little about speed";
-        ui.console.note(warning);
-    }
+    ui.console.warn_of_debug_build();
     let sweep = args.kv.sweep()?;
     let cases = args.sizes.cases()?;
     let n_ctx = longest(&cases);
     let policies = sweep.first().cloned().unwrap_or_default();
     interrupt.while_waiting(|| {
-        let checkpoint = args.open(n_ctx)?;
+        let checkpoint = args.subject.open(&args.compute, n_ctx, None)?;
         let task = Measure {
             args,
             cases,
@@ -202,16 +194,6 @@ impl Task for Measure<'_> {
 }
 
 impl BenchArgs {
-    /// The checkpoint; a synthetic one for contexts of `n_ctx` tokens.
-    fn open(&self, n_ctx: usize) -> Result<Checkpoint> {
-        match self.subject.chosen()? {
-            Subject::Model(path) => Ok(Checkpoint::open_by(path, self.compute.reading())?),
-            Subject::Geometry(geometry) => {
-                Ok(synthetic::checkpoint(geometry.config(None, n_ctx), SEED)?)
-            }
-        }
-    }
-
     fn measure<B: Backend>(
         &self,
         bench: &mut Bench<B>,
