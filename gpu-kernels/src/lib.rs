@@ -30,6 +30,8 @@ pub mod decode_scores;
 pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub mod gemm_wgmma;
 pub mod gemv;
 pub mod kcache_attention;
 pub mod near_rows;

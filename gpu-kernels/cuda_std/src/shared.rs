@@ -69,6 +69,17 @@ pub fn dynamic_shared<T: Element>(byte_offset: u32) -> Shared<T> {
     ))
 }
 
+/// As [`dynamic_shared`], for a kernel that keeps swizzled boxes there: the memory starts at a
+/// multiple of [`crate::bulk_copy::BOX_ALIGNMENT`] bytes.
+#[inline(always)]
+#[track_caller]
+pub fn swizzled_shared<T: Element>(byte_offset: u32) -> Shared<T> {
+    Shared::from_raw(platform::shared_offset(
+        platform::swizzled_shared(),
+        byte_offset,
+    ))
+}
+
 /// Declares an array in static shared memory and gives its address: `shared_array![f32; 32]`.
 ///
 /// The array is aligned to 16 bytes and holds nothing in particular until written. Declare it in

@@ -91,14 +91,24 @@ impl Clocks {
     /// An atomic operation of `thread` that acquires what the location passes on, and releases to
     /// it what the thread has done and knows.
     pub fn acquire_release(&mut self, thread: u32, address: u64) {
+        let mut passed_on = self.released.remove(&address).unwrap_or_default();
+        self.acquire(thread, &passed_on);
+        self.release(thread, &mut passed_on);
+        self.released.insert(address, passed_on);
+    }
+
+    /// `thread` knows from now on what `known` publishes.
+    pub fn acquire(&mut self, thread: u32, known: &Known) {
+        self.acquired[thread as usize].join(known);
+    }
+
+    /// Adds to `known` what the thread has done and knows.
+    pub fn release(&mut self, thread: u32, known: &mut Known) {
         let (warp, thread) = (thread / LANES as u32, thread as usize);
-        let passed_on = self.released.entry(address).or_default();
-        let acquired = &mut self.acquired[thread];
-        acquired.join(passed_on);
-        passed_on.join(&self.common);
-        passed_on.join(acquired);
+        known.join(&self.common);
+        known.join(&self.acquired[thread]);
         let (epoch, seen) = (self.epoch, self.seen[thread]);
-        passed_on.add(self.block, Release { epoch, warp, seen });
+        known.add(self.block, Release { epoch, warp, seen });
         // What the thread does from now on is not released.
         self.seen[thread][thread % LANES] += 1;
     }
