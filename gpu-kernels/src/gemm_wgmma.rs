@@ -131,18 +131,19 @@ impl Output {
         let lane = warp::lane_id();
         let row = row + warp::warp_id() % 4 * 16 + lane / 4;
         let column = column + lane % 4 * 2;
-        for half in 0..2 {
-            let row = row + 8 * half as u32;
-            if row < self.m {
-                let out = self.out.offset(row as usize * self.n as usize);
-                for tile in 0..SUMS / 4 {
-                    let column = column + 8 * tile as u32;
-                    if column < self.n {
-                        let [b0, b1] = self.bias(column);
-                        let place = 4 * tile + 2 * half;
-                        out.offset(column as usize)
-                            .cast()
-                            .write(0, F32x2([sums[place] + b0, sums[place + 1] + b1]));
+        let out = self
+            .out
+            .offset(row as usize * self.n as usize + column as usize);
+        for tile in 0..SUMS / 4 {
+            let column = column + 8 * tile as u32;
+            if column < self.n {
+                let [b0, b1] = self.bias(column);
+                for half in 0..2 {
+                    if row + 8 * half < self.m {
+                        let place = 4 * tile + 2 * half as usize;
+                        let pair = F32x2([sums[place] + b0, sums[place + 1] + b1]);
+                        let offset = 8 * (half * self.n) as usize + 8 * tile;
+                        out.offset(offset).cast().write(0, pair);
                     }
                 }
             }

@@ -30,6 +30,7 @@ pub mod decode_scores;
 pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
+pub mod gemm_skinny;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub mod gemm_wgmma;
 pub mod gemv;

@@ -49,10 +49,10 @@ pub mod wgmma;
 
 pub use atomic::AtomicElement;
 pub use bulk_copy::TensorMap;
+pub use cuda_std_macros::kernel;
 #[cfg(target_arch = "nvptx64")]
 #[doc(hidden)]
 pub use device::TensorMapBytes;
-pub use cuda_std_macros::kernel;
 pub use element::{Element, F32x2, F32x4, U32x2, U32x4};
 pub use float16::{Float16, bf16, f16};
 pub use global::{Global, GlobalMut};

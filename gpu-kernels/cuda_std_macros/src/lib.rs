@@ -172,14 +172,16 @@ fn parameter(input: &FnArg) -> syn::Result<(&Ident, &Type)> {
 /// Whether a parameter is a `TensorMap`, which stays where the launch has put it.
 fn is_tensor_map(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
-    path.path.segments.last().is_some_and(|last| last.ident == "TensorMap")
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "TensorMap")
 }
 
 /// Declares a `TensorMap` by the address of its parameter, which the compiler names `symbol`.
 fn handle(argument: &Ident, symbol: &str) -> proc_macro2::TokenStream {
-    let assembly = format!(
-        "{{{{ .reg .b64 space; mov.b64 space, {symbol}; cvta.param.u64 {{}}, space; }}}}"
-    );
+    let assembly =
+        format!("{{{{ .reg .b64 space; mov.b64 space, {symbol}; cvta.param.u64 {{}}, space; }}}}");
     quote! {
         let #argument = {
             let address: u64;

@@ -108,7 +108,8 @@ impl Machine {
         barrier.published.join(&barrier.collected);
         let parity = (barrier.ended & 1) as u32;
         barrier.ended += 1;
-        let waits = |state: &State| matches!(state, State::Phase(a, p, _) if (*a, *p) == (address, parity));
+        let waits =
+            |state: &State| matches!(state, State::Phase(a, p, _) if (*a, *p) == (address, parity));
         let states = (0..).zip(&self.rendezvous.states);
         let waiting: Vec<u32> = states
             .filter(|(_, state)| waits(state))

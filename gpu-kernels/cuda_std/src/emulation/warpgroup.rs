@@ -104,10 +104,12 @@ impl Machine {
         let Product { columns, a, b, .. } = group.product;
         let last = self.current;
         let first = last / THREADS as u32 * THREADS as u32;
-        let mut totals = group.sums.map(|sums| sums.map_or(&mut [][..], |sums| {
-            // SAFETY: the arrays are the threads' own, which wait or, as the last, run this.
-            unsafe { &mut *sums }
-        }));
+        let mut totals = group.sums.map(|sums| {
+            sums.map_or(&mut [][..], |sums| {
+                // SAFETY: the arrays are the threads' own, which wait or, as the last, run this.
+                unsafe { &mut *sums }
+            })
+        });
         for step in 0..STEPS {
             let own_rows = |row| row / 16..row / 16 + 1;
             let a = self.tile(a + 2 * step, ROWS, own_rows, group, first);

@@ -19,14 +19,32 @@ impl<const COUNT: usize> WarpgroupSums for [f32; COUNT] {
     fn multiply_bf16(&mut self, a: u64, b: u64) {
         let columns = 2 * COUNT;
         let bf16 = true;
-        multiply(Product { bf16, columns, a, b }, self, Location::caller());
+        multiply(
+            Product {
+                bf16,
+                columns,
+                a,
+                b,
+            },
+            self,
+            Location::caller(),
+        );
     }
 
     #[track_caller]
     fn multiply_f16(&mut self, a: u64, b: u64) {
         let columns = 2 * COUNT;
         let bf16 = false;
-        multiply(Product { bf16, columns, a, b }, self, Location::caller());
+        multiply(
+            Product {
+                bf16,
+                columns,
+                a,
+                b,
+            },
+            self,
+            Location::caller(),
+        );
     }
 }
 
