@@ -3,6 +3,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use cuda_std::emulation::{Argument, TensorLayout};
+
 use super::kernels::parameters;
 use super::machine::SHARED_BYTES;
 use super::queue::{Call, submit};
@@ -18,7 +20,7 @@ pub(super) struct Kernel {
 super::symbols! {
     cuModuleLoadDataEx cuModuleUnload cuModuleGetFunction
     cuFuncGetAttribute cuFuncSetAttribute cuOccupancyMaxActiveBlocksPerMultiprocessor
-    cuLaunchKernelEx
+    cuLaunchKernelEx cuTensorMapEncodeTiled
 }
 
 extern "C" fn cuModuleLoadDataEx(
@@ -155,4 +157,48 @@ extern "C" fn cuLaunchKernelEx(
         };
         submit(state, device, config.stream as usize, call)
     })
+}
+
+/// Writes the map that the emulation reads, of what `EncodeTensorMap` asks for.
+#[allow(clippy::too_many_arguments)]
+extern "C" fn cuTensorMapEncodeTiled(
+    map: *mut [u8; 128],
+    element_type: u32,
+    rank: u32,
+    address: u64,
+    sizes: *const [u64; 2],
+    row_bytes: *const u64,
+    box_sizes: *const [u32; 2],
+    element_strides: *const [u32; 2],
+    interleaving: u32,
+    swizzle: u32,
+    _promotion: u32,
+    outside: u32,
+) -> u32 {
+    // SAFETY: the driver module passes two numbers for each of two axes, and one stride.
+    let ([columns, rows], row_bytes, [box_columns, box_rows], strides) =
+        unsafe { (*sizes, *row_bytes, *box_sizes, *element_strides) };
+    let layout = TensorLayout {
+        address,
+        rows: rows as u32,
+        columns: columns as u32,
+        row_bytes,
+        box_rows,
+    };
+    let form = [
+        element_type,
+        rank,
+        box_columns,
+        interleaving,
+        swizzle,
+        outside,
+    ];
+    let encoded = layout.encode().map(Argument::to_bytes);
+    match encoded.as_deref().map(<[u8; 128]>::try_from) {
+        Ok(Ok(bytes)) if form == [1, 2, 64, 0, 3, 0] && strides == [1, 1] => {
+            give(map, bytes);
+            0
+        }
+        _ => INVALID_VALUE,
+    }
 }

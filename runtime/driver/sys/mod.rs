@@ -23,4 +23,4 @@ pub(super) use cust::sys::{
 };
 pub(super) use entry_points::*;
 pub(super) use library::driver;
-pub(super) use recent::LaunchConfig;
+pub(super) use recent::{LaunchConfig, TensorLayout, TensorMapBits};
