@@ -4,11 +4,12 @@
 //! each 64 rows. Blocks stay: each computes one tile of the product after the other, so that the
 //! copies of the next tile are under way while the last one is written.
 
-use cuda_std::mbarrier::{self, Barrier};
 use cuda_std::{
     F32x2, Float16, Global, GlobalMut, Shared, TensorMap, bf16, bulk_copy, f16, kernel,
     swizzled_shared, thread, warp, wgmma,
 };
+
+use crate::ring::{Place, Ring};
 
 /// Columns of `x` and `w` that one stage holds: those of a box.
 const DEPTH: u32 = bulk_copy::BOX_COLUMNS;
@@ -34,9 +35,6 @@ const BAND: u32 = 8;
 /// Bytes of a row of a box.
 const ROW_BYTES: u32 = DEPTH * 2;
 
-/// Bytes of the barriers of one stage.
-const BARRIER_BYTES: u32 = 16;
-
 /// How a kernel of this file is launched: as many blocks as the device has multiprocessors, at most
 /// as many as there are tiles.
 #[derive(Clone, Copy, Debug)]
@@ -60,30 +58,6 @@ pub const WIDE: TileShape = Wide::TILE;
 
 /// The kernels `gemm_wgmma_128_*`.
 pub const NARROW: TileShape = Narrow::TILE;
-
-/// A place in the ring of stages.
-#[derive(Clone, Copy)]
-struct Place {
-    stage: u32,
-    /// Of the round through the ring.
-    parity: u32,
-}
-
-impl Place {
-    const FIRST: Self = Self {
-        stage: 0,
-        parity: 0,
-    };
-
-    #[inline(always)]
-    fn advance(&mut self, stages: u32) {
-        self.stage += 1;
-        if self.stage == stages {
-            self.stage = 0;
-            self.parity ^= 1;
-        }
-    }
-}
 
 /// The tiles of a product.
 #[derive(Clone, Copy)]
@@ -169,7 +143,7 @@ where
     const TILE: TileShape = TileShape {
         rows: ROWS,
         columns: Self::COLUMNS,
-        shared_bytes: STAGES * (Self::STAGE_BYTES + BARRIER_BYTES),
+        shared_bytes: STAGES * Self::STAGE_BYTES + Ring::<STAGES>::BYTES,
     };
 
     /// The boxes of a stage: of `x` and of `w`.
@@ -182,40 +156,20 @@ where
         ]
     }
 
-    /// Whose phases end when a stage has been filled, and when it has been used.
-    #[inline(always)]
-    fn barriers(stage: u32) -> [Barrier; 2] {
-        let start = STAGES * Self::STAGE_BYTES + stage * BARRIER_BYTES;
-        [0, 8].map(|offset| Barrier::at(swizzled_shared(start + offset)))
-    }
-
-    #[inline(always)]
-    fn init_barriers() {
-        if thread::thread_idx_x() == 0 {
-            for stage in 0..STAGES {
-                let [filled, used] = Self::barriers(stage);
-                filled.init(1);
-                used.init(CONSUMERS * wgmma::THREADS / warp::SIZE);
-            }
-            mbarrier::fence_initialised();
-        }
-        thread::sync_threads();
-    }
-
     /// Copies the boxes of all tiles, each as soon as a stage is free.
     #[inline(always)]
-    fn produce<T: Float16>(x: TensorMap, w: TensorMap, tiles: Tiles, k: u32) {
+    fn produce<T: Float16>(ring: Ring<STAGES>, x: TensorMap, w: TensorMap, tiles: Tiles, k: u32) {
         let mut place = Place::FIRST;
         tiles.for_each(|[row, column]| {
             let mut depth = 0;
             while depth < k {
-                let [filled, used] = Self::barriers(place.stage);
                 let [x_box, w_box] = Self::boxes::<T>(place.stage);
-                used.wait(place.parity ^ 1);
+                let filled = ring.filled(place.stage);
+                ring.wait_free(place);
                 filled.arrive_expecting(Self::STAGE_BYTES);
                 x.copy(x_box, [depth, row], filled);
                 w.copy(w_box, [depth, column], filled);
-                place.advance(STAGES);
+                place.advance();
                 depth += DEPTH;
             }
         });
@@ -223,22 +177,27 @@ where
 
     /// Multiplies and writes 64 rows of all tiles.
     #[inline(always)]
-    fn consume<T: Float16>(output: Output, tiles: Tiles, k: u32, consumer: u32) {
+    fn consume<T: Float16>(
+        ring: Ring<STAGES>,
+        output: Output,
+        tiles: Tiles,
+        k: u32,
+        consumer: u32,
+    ) {
         let mut place = Place::FIRST;
         let first_row = consumer * wgmma::ROWS;
         tiles.for_each(|[row, column]| {
             let mut sums = [0.0; SUMS];
             let mut depth = 0;
             while depth < k {
-                let [filled, used] = Self::barriers(place.stage);
                 let [x_box, w_box] = Self::boxes::<T>(place.stage);
                 let x_tile = wgmma::Tile::new(x_box.offset(first_row * DEPTH));
-                filled.wait(place.parity);
+                ring.wait_filled(place);
                 wgmma::multiply::<T, _>(&mut sums, x_tile, wgmma::Tile::new(w_box));
                 if warp::lane_id() == 0 {
-                    used.arrive();
+                    ring.used(place.stage).arrive();
                 }
-                place.advance(STAGES);
+                place.advance();
                 depth += DEPTH;
             }
             output.write(&sums, [row + first_row, column]);
@@ -253,18 +212,19 @@ where
             across: output.n.div_ceil(Self::COLUMNS),
             columns: Self::COLUMNS,
         };
-        Self::init_barriers();
+        let ring = Ring(swizzled_shared(STAGES * Self::STAGE_BYTES));
+        ring.init(1, CONSUMERS * wgmma::THREADS / warp::SIZE);
         let warpgroup = wgmma::warpgroup_id();
         if warpgroup == CONSUMERS {
             wgmma::give_registers::<PRODUCER_REGISTERS>();
             if thread::thread_idx_x() == CONSUMERS * wgmma::THREADS {
                 x.prefetch();
                 w.prefetch();
-                Self::produce::<T>(x, w, tiles, k);
+                Self::produce::<T>(ring, x, w, tiles, k);
             }
         } else {
             wgmma::take_registers::<CONSUMER_REGISTERS>();
-            Self::consume::<T>(output, tiles, k, warpgroup);
+            Self::consume::<T>(ring, output, tiles, k, warpgroup);
         }
     }
 }

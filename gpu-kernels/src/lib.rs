@@ -21,6 +21,8 @@
 )]
 
 mod reduce;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod ring;
 mod softmax;
 mod tile;
 mod top_n;
@@ -37,6 +39,8 @@ pub mod gemv;
 pub mod kcache_attention;
 pub mod near_rows;
 pub mod prefill_attention;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub mod prefill_attention_wgmma;
 pub mod rmsnorm;
 pub mod rope;
 pub mod sampling;

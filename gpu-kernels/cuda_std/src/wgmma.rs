@@ -34,6 +34,16 @@ impl Tile {
     }
 }
 
+impl Tile {
+    /// A tile of B whose columns run along its rows, `k` across them. Wider matrices are tiles of
+    /// 64 columns that follow each other after `next` bytes.
+    #[inline(always)]
+    pub fn transposed<T: Element>(start: Shared<T>, next: u32) -> Self {
+        let first = 0x3fff << 16;
+        Self(Self::new(start).0 & !first | u64::from(next / 16) << 16)
+    }
+}
+
 /// The sums of a warpgroup: `[f32; N / 2]` for `N` columns.
 pub trait Sums: platform::WarpgroupSums {}
 
@@ -48,6 +58,28 @@ pub fn multiply<T: Float16, S: Sums>(sums: &mut S, a: Tile, b: Tile) {
     } else {
         sums.multiply_f16(a.0, b.0);
     }
+}
+
+/// 64 columns of A in registers, 16 to an element: of each the words of the warp's 16 rows as
+/// [`crate::mma`] has them.
+pub type RegisterTile = [[u32; 4]; 4];
+
+/// `sums += a · b`: `a` in registers, `b` a tile of 64 rows of `N` columns, see
+/// [`Tile::transposed`].
+#[inline(always)]
+#[track_caller]
+pub fn multiply_registers<T: Float16, S: Sums>(sums: &mut S, a: &RegisterTile, b: Tile) {
+    if T::IS_BF16 {
+        sums.multiply_registers_bf16(a, b.0);
+    } else {
+        sums.multiply_registers_f16(a, b.0);
+    }
+}
+
+/// Makes what this thread has written to shared memory visible to the products, and to bulk copies.
+#[inline(always)]
+pub fn fence_shared() {
+    platform::fence_async_proxy();
 }
 
 /// The warpgroup's number in its block.

@@ -66,7 +66,14 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// thread, the array of sums, the descriptors of both tiles.
 #[proc_macro]
 pub fn multiply_tile(call: TokenStream) -> TokenStream {
-    wgmma::expand(&parse_macro_input!(call as wgmma::MultiplyTile)).into()
+    wgmma::multiply_tile(&parse_macro_input!(call as wgmma::Call)).into()
+}
+
+/// The product of registers and a tile that lies across, as assembly: as [`multiply_tile!`], `a`
+/// an array `[[u32; 4]; 4]`.
+#[proc_macro]
+pub fn multiply_registers(call: TokenStream) -> TokenStream {
+    wgmma::multiply_registers(&parse_macro_input!(call as wgmma::Call)).into()
 }
 
 fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {

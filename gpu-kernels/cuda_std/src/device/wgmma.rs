@@ -2,36 +2,56 @@
 
 use core::arch::asm;
 
+use cuda_std_macros::{multiply_registers, multiply_tile};
+
 /// Sums that a warpgroup multiplies into.
 pub trait WarpgroupSums {
     /// Adds the product of two tiles of `bf16`.
     fn multiply_bf16(&mut self, a: u64, b: u64);
     /// Adds the product of two tiles of `f16`.
     fn multiply_f16(&mut self, a: u64, b: u64);
+    /// Adds the product of `bf16` in registers and a tile that lies across.
+    fn multiply_registers_bf16(&mut self, a: &[[u32; 4]; 4], b: u64);
+    /// Adds the product of `f16` in registers and a tile that lies across.
+    fn multiply_registers_f16(&mut self, a: &[[u32; 4]; 4], b: u64);
 }
 
-impl WarpgroupSums for [f32; 64] {
-    #[inline(always)]
-    fn multiply_bf16(&mut self, a: u64, b: u64) {
-        cuda_std_macros::multiply_tile!("m64n128k16.f32.bf16.bf16", 64, self, a, b);
-    }
+macro_rules! sums {
+    ($($count:literal: $bf16:literal $f16:literal;)*) => {$(
+        impl WarpgroupSums for [f32; $count] {
+            #[inline(always)]
+            fn multiply_bf16(&mut self, a: u64, b: u64) {
+                multiply_tile!($bf16, $count, self, a, b);
+            }
 
-    #[inline(always)]
-    fn multiply_f16(&mut self, a: u64, b: u64) {
-        cuda_std_macros::multiply_tile!("m64n128k16.f32.f16.f16", 64, self, a, b);
-    }
+            #[inline(always)]
+            fn multiply_f16(&mut self, a: u64, b: u64) {
+                multiply_tile!($f16, $count, self, a, b);
+            }
+
+            #[inline(always)]
+            fn multiply_registers_bf16(&mut self, a: &[[u32; 4]; 4], b: u64) {
+                multiply_registers!($bf16, $count, self, a, b);
+            }
+
+            #[inline(always)]
+            fn multiply_registers_f16(&mut self, a: &[[u32; 4]; 4], b: u64) {
+                multiply_registers!($f16, $count, self, a, b);
+            }
+        }
+    )*};
 }
 
-impl WarpgroupSums for [f32; 128] {
-    #[inline(always)]
-    fn multiply_bf16(&mut self, a: u64, b: u64) {
-        cuda_std_macros::multiply_tile!("m64n256k16.f32.bf16.bf16", 128, self, a, b);
-    }
+sums! {
+    32: "m64n64k16.f32.bf16.bf16" "m64n64k16.f32.f16.f16";
+    64: "m64n128k16.f32.bf16.bf16" "m64n128k16.f32.f16.f16";
+    128: "m64n256k16.f32.bf16.bf16" "m64n256k16.f32.f16.f16";
+}
 
-    #[inline(always)]
-    fn multiply_f16(&mut self, a: u64, b: u64) {
-        cuda_std_macros::multiply_tile!("m64n256k16.f32.f16.f16", 128, self, a, b);
-    }
+#[inline(always)]
+pub fn fence_async_proxy() {
+    // SAFETY: a fence.
+    unsafe { asm!("fence.proxy.async.shared::cta;", options(nostack)) }
 }
 
 #[inline(always)]
