@@ -6,8 +6,8 @@
 use cuda_std::emulation::{FindingKind, Findings, Gpu, LaunchConfig, TensorLayout};
 use cuda_std::mbarrier::{self, Barrier};
 use cuda_std::{
-    GlobalMut, Kernel, Shared, TensorMap, bf16, bulk_copy, f16, shared_array, swizzled_shared,
-    thread, warp, wgmma,
+    Float16, GlobalMut, Kernel, Shared, TensorMap, bf16, bulk_copy, f16, shared_array,
+    swizzled_shared, thread, warp, wgmma,
 };
 
 /// A warpgroup that multiplies, and a warp that copies.
@@ -120,7 +120,6 @@ fn ring(out: GlobalMut<f32>, a: TensorMap, b: TensorMap, fault: Fault) {
 
 /// Small whole numbers, whose products are exact.
 fn numbers(count: u32, seed: u32) -> Vec<f16> {
-    use cuda_std::Float16;
     let number = |i| f16::from_f32(((i * 7 + seed) % 11) as f32 - 5.0);
     (0..count).map(number).collect()
 }
@@ -145,7 +144,6 @@ fn run(fault: Fault, seed: u64) -> Result<Vec<f32>, Findings> {
 
 #[test]
 fn a_ring_multiplies_in_any_order_of_its_threads() {
-    use cuda_std::Float16;
     let (a, b) = (numbers(64 * K, 1), numbers(COLUMNS * K, 4));
     let want: Vec<f32> = a
         .chunks(K as usize)
@@ -269,4 +267,65 @@ fn layouts_that_no_driver_takes_are_refused() {
     assert!(TensorLayout { row_bytes, ..sound }.encode().is_err());
     let box_rows = 257;
     assert!(TensorLayout { box_rows, ..sound }.encode().is_err());
+}
+
+/// Sixty-four columns of a small matrix, and the product with the transposed tile: A comes from
+/// registers, B from what the threads wrote themselves.
+fn multiply_written(out: GlobalMut<f32>, fenced: bool) {
+    let tile = swizzled_shared::<f16>(0);
+    let thread = thread::thread_idx_x();
+    if thread < 64 {
+        for column in 0..64 {
+            let value = f16::from_f32(((thread * 3 + column) % 7) as f32);
+            let swizzled = (column / 8 ^ thread % 8) * 8 + column % 8;
+            tile.write(thread * 64 + swizzled, value);
+        }
+    }
+    if fenced {
+        wgmma::fence_shared();
+    }
+    thread::sync_threads();
+    let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
+    let first = 16 * warp::warp_id() + group;
+    let a: wgmma::RegisterTile = std::array::from_fn(|step| {
+        std::array::from_fn(|word| {
+            let row = first + word as u32 % 2 * 8;
+            let column = 16 * step as u32 + 2 * pair + word as u32 / 2 * 8;
+            let value = |column| ((row + 2 * column) % 5) as f32;
+            f16::pack(value(column), value(column + 1))
+        })
+    });
+    let mut sums = [0.0; 32];
+    wgmma::multiply_registers::<f16, _>(&mut sums, &a, wgmma::Tile::transposed(tile, 0));
+    for (index, sum) in sums.into_iter().enumerate() {
+        let index = index as u32;
+        let row = first + index / 2 % 2 * 8;
+        let column = index / 4 * 8 + 2 * pair + index % 2;
+        out.write((row * 64 + column) as usize, sum);
+    }
+}
+
+#[test]
+fn registers_are_multiplied_with_what_threads_wrote_and_fenced() {
+    let run = |fenced| {
+        let mut gpu = Gpu::new();
+        let out = gpu.allocate::<f32>("out", 64 * 64);
+        let target = out.global_mut();
+        let config = LaunchConfig::new([1, 1, 1], wgmma::THREADS).dynamic_shared(64 * 128);
+        gpu.launch(&ANY, config, move || multiply_written(target, fenced))
+            .map(|()| gpu.download(out))
+    };
+    for (i, sum) in run(true).unwrap().into_iter().enumerate() {
+        let (row, column) = (i / 64, i % 64);
+        let want: usize = (0..64)
+            .map(|k| (row + 2 * k) % 5 * ((k * 3 + column) % 7))
+            .sum();
+        assert_eq!(sum, want as f32, "row {row} column {column}");
+    }
+    let findings = run(false).unwrap_err();
+    assert!(findings.contains(FindingKind::Race), "{findings}");
+    assert!(
+        findings.to_string().contains("without a fence"),
+        "{findings}"
+    );
 }

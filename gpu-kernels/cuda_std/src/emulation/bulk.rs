@@ -44,6 +44,8 @@ impl Machine {
                 (destination, bytes)
             })
             .collect();
+        // What a copy writes needs no fence.
+        self.clocks.fence(self.current);
         let mut known = Known::default();
         self.clocks.release(self.current, &mut known);
         let copy = Copy {

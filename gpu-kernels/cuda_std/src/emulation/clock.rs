@@ -42,6 +42,8 @@ pub struct Clocks {
     block: u32,
     epoch: u32,
     seen: Vec<[u32; LANES]>,
+    /// Up to which of its own clocks a thread's writes are visible to other units.
+    fenced: Vec<u32>,
     /// What each location passes on to those who acquire.
     released: HashMap<u64, Known>,
     /// What all threads of the block know.
@@ -60,6 +62,7 @@ impl Clocks {
         for thread in 0..threads as usize {
             self.seen[thread][thread % LANES] = 1;
         }
+        self.fenced = vec![0; threads as usize];
         self.common = Known::default();
         self.acquired.clear();
         self.acquired.resize_with(threads as usize, Known::default);
@@ -111,6 +114,18 @@ impl Clocks {
         known.add(self.block, Release { epoch, warp, seen });
         // What the thread does from now on is not released.
         self.seen[thread][thread % LANES] += 1;
+    }
+
+    /// What `thread` has written, units other than the threads may read from now on.
+    pub fn fence(&mut self, thread: u32) {
+        let clock = &mut self.seen[thread as usize][thread as usize % LANES];
+        self.fenced[thread as usize] = *clock;
+        *clock += 1;
+    }
+
+    /// Whether such a unit sees a write.
+    pub fn is_fenced(&self, write: &Stamp) -> bool {
+        write.clock <= self.fenced[write.thread as usize]
     }
 
     /// A plain write ends what a location passes on.

@@ -8,6 +8,7 @@ use super::block;
 use super::clock::LANES;
 use super::finding::FindingKind;
 use super::machine::{Machine, Site, with};
+use super::memory::range_inside;
 use super::rendezvous::State;
 use super::tensor_map::swizzled;
 
@@ -223,12 +224,34 @@ impl Machine {
                     self.current = first + (warp * LANES) as u32;
                     self.read(base + layout.part(row, part), &mut bytes, site);
                 }
+                self.check_fence(base + layout.part(row, part), site);
                 for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
                     *value = product.widen(u16::from_le_bytes([pair[0], pair[1]]));
                 }
             }
         }
         shape(tile)
+    }
+}
+
+impl Machine {
+    /// Reports what a product reads of a thread's writes that no fence has made visible to it.
+    fn check_fence(&mut self, address: u64, site: Site) {
+        let Some((region, offset)) = self.memory.find(address) else {
+            return;
+        };
+        let Some(range) = range_inside(region, offset, 16) else {
+            return;
+        };
+        let clocks = &self.clocks;
+        let unfenced = region.last_writes(&range).find(|w| !clocks.is_fenced(w));
+        if let Some(write) = unfenced {
+            let message = format!(
+                "a product reads what thread {} wrote at {} without a fence",
+                write.thread, write.site
+            );
+            self.report(FindingKind::Race, message, Some(site));
+        }
     }
 }
 

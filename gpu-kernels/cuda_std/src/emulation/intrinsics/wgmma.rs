@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::emulation::machine::with;
 use crate::emulation::warpgroup::{Left, Product, multiply};
 
 /// Sums that a warpgroup multiplies into.
@@ -46,7 +47,9 @@ impl<const COUNT: usize> WarpgroupSums for [f32; COUNT] {
     }
 }
 
-pub fn fence_async_proxy() {}
+pub fn fence_async_proxy() {
+    with(|m| m.clocks.fence(m.current));
+}
 
 pub fn take_registers<const COUNT: u32>() {}
 
