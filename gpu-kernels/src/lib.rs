@@ -41,6 +41,7 @@ pub mod near_rows;
 pub mod prefill_attention;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub mod prefill_attention_wgmma;
+pub mod read_rate;
 pub mod rmsnorm;
 pub mod rope;
 pub mod sampling;
