@@ -17,6 +17,7 @@ mod report;
 mod rows;
 mod work;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::io::Write;
@@ -99,33 +100,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every kernel for every operation, the fastest first.
+/// Every kernel for every operation, the fastest first. What several models have in common is
+/// measured once.
 fn measure(bench: &mut Bench, cases: &[Case]) -> kcache::driver::Result<Vec<Measurement>> {
+    let mut known: HashMap<String, Vec<(String, f64)>> = HashMap::new();
     let mut all = Vec::new();
     for case in cases {
-        eprintln!("{}: {}", case.name, case.work.id());
-        let mut times = match case.work {
-            Work::Product { m, n, k } => products::measure(bench, [m, n, k])?,
-            Work::GatedProduct { m, n, k } => gated::measure(bench, [m, n, k])?,
-            Work::Attention {
-                rows,
-                q_heads,
-                kv_heads,
-                dim,
-            } => {
-                let prompt = Prompt {
-                    rows,
-                    q_heads,
-                    kv_heads,
-                    dim,
-                };
-                attention::measure(bench, prompt)?
+        let id = case.work.id();
+        let times = match known.get(&id) {
+            Some(times) => times.clone(),
+            None => {
+                eprintln!("{}: {id}", case.name);
+                let mut times = kernels_of(bench, case.work)?;
+                times.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+                known.insert(id, times.clone());
+                times
             }
-            Work::RmsNorm { rows, width } => vec![rows::rms_norm(bench, rows, width)?],
-            Work::Swiglu { rows, width } => vec![rows::gate(bench, rows, width)?],
-            Work::Add { rows, width } => vec![rows::add(bench, rows, width)?],
         };
-        times.sort_by(|(_, a), (_, b)| a.total_cmp(b));
         all.extend(times.into_iter().map(|(kernel, us)| Measurement {
             case: case.clone(),
             kernel,
@@ -133,4 +124,29 @@ fn measure(bench: &mut Bench, cases: &[Case]) -> kcache::driver::Result<Vec<Meas
         }));
     }
     Ok(all)
+}
+
+/// Kernel and microseconds of each way to do some work.
+fn kernels_of(bench: &mut Bench, work: Work) -> kcache::driver::Result<Vec<(String, f64)>> {
+    Ok(match work {
+        Work::Product { m, n, k } => products::measure(bench, [m, n, k])?,
+        Work::GatedProduct { m, n, k } => gated::measure(bench, [m, n, k])?,
+        Work::Attention {
+            rows,
+            q_heads,
+            kv_heads,
+            dim,
+        } => {
+            let prompt = Prompt {
+                rows,
+                q_heads,
+                kv_heads,
+                dim,
+            };
+            attention::measure(bench, prompt)?
+        }
+        Work::RmsNorm { rows, width } => vec![rows::rms_norm(bench, rows, width)?],
+        Work::Swiglu { rows, width } => vec![rows::gate(bench, rows, width)?],
+        Work::Add { rows, width } => vec![rows::add(bench, rows, width)?],
+    })
 }

@@ -29,7 +29,7 @@ pub fn read_rate(out: GlobalMut<u32>, x: Global<U32x4>, units: u64) {
                 *words = x.read_streaming(unit as usize).0;
             }
         }
-        for [a, b, c, d] in words {
+        for [a, b, c, d] in &words {
             folded ^= a ^ b ^ c ^ d;
         }
         unit += u64::from(thread::grid_dim_x()) * share;

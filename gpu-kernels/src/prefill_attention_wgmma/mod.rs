@@ -3,12 +3,16 @@
 //! One warpgroup copies blocks of K and V through a ring of stages; two others score, weigh and sum
 //! 64 rows of Q each. While the one computes its softmax, the tensor cores multiply for the other.
 
+mod copy;
+mod softmax;
+
 use core::f32::consts::LOG2_E;
 
 use cuda_std::{
-    Float16, Global, GlobalMut, Shared, async_copy, bf16, f16, kernel, math, swizzled_shared,
-    thread, warp, wgmma,
+    Float16, Global, GlobalMut, Shared, bf16, f16, kernel, swizzled_shared, thread, warp, wgmma,
 };
+
+use softmax::{Softmax, mask, pack};
 
 use crate::KV_BLOCK;
 use crate::ring::{Place, Ring};
@@ -29,9 +33,6 @@ const CONSUMER_REGISTERS: u32 = 232;
 
 /// Stages: each holds a block of K or of V.
 const STAGES: u32 = 4;
-
-/// Blocks whose copies are under way while the next one starts.
-const LAG: u32 = 2;
 
 /// Elements of a row of a tile.
 const TILE_COLUMNS: u32 = 64;
@@ -86,110 +87,6 @@ impl<T: Float16> Problem<T> {
     }
 }
 
-/// The softmax so far of the thread's two rows.
-#[derive(Clone, Copy)]
-struct Softmax {
-    max: [f32; 2],
-    sum: [f32; 2],
-}
-
-impl Softmax {
-    const EMPTY: Self = Self {
-        max: [f32::NEG_INFINITY; 2],
-        sum: [0.0; 2],
-    };
-
-    /// Turns scores into weights `2 ^ (scale · (score - max))` relative to the largest score so
-    /// far, and gives the factors by which earlier weights shrink.
-    #[inline(always)]
-    fn update<const N: usize>(&mut self, scores: &mut [f32; N], scale: f32) -> [f32; 2] {
-        let mut factors = [0.0; 2];
-        for half in 0..2 {
-            let mut max = self.max[half];
-            for tile in 0..N / 4 {
-                let place = 4 * tile + 2 * half;
-                max = max.max(scores[place]).max(scores[place + 1]);
-            }
-            max = max.max(warp::warp_shuffle_xor(warp::ALL, max, 1));
-            max = max.max(warp::warp_shuffle_xor(warp::ALL, max, 2));
-            factors[half] = math::exp2((self.max[half] - max) * scale);
-            self.max[half] = max;
-            let offset = -max * scale;
-            let mut sum = 0.0;
-            for tile in 0..N / 4 {
-                for side in 0..2 {
-                    let score = &mut scores[4 * tile + 2 * half + side];
-                    *score = math::exp2(math::fma(*score, scale, offset));
-                    sum += *score;
-                }
-            }
-            self.sum[half] = self.sum[half] * factors[half] + sum;
-        }
-        factors
-    }
-
-    /// The lanes' shares of the sums, added up.
-    #[inline(always)]
-    fn total(&self) -> [f32; 2] {
-        self.sum.map(|sum| {
-            let sum = sum + warp::warp_shuffle_xor(warp::ALL, sum, 1);
-            sum + warp::warp_shuffle_xor(warp::ALL, sum, 2)
-        })
-    }
-}
-
-/// Rules out the positions after each row's own. `row` is the position of the thread's first row,
-/// `position` that of its first score.
-#[inline(always)]
-fn mask<const N: usize>(scores: &mut [f32; N], row: u32, position: u32) {
-    for (place, score) in scores.iter_mut().enumerate() {
-        let position = position + (place / 4 * 8 + place % 2) as u32;
-        if position > row + (place / 2 % 2 * 8) as u32 {
-            *score = f32::NEG_INFINITY;
-        }
-    }
-}
-
-/// The weights of 64 positions from tile `8 · part` on, as the next product takes them: what a
-/// product gave is laid out so.
-#[inline(always)]
-fn pack<T: Float16, const N: usize>(weights: &[f32; N], part: usize) -> wgmma::RegisterTile {
-    let mut words = [[0; 4]; 4];
-    for (step, words) in words.iter_mut().enumerate() {
-        for (index, word) in words.iter_mut().enumerate() {
-            let place = 32 * part + 8 * step + 2 * index;
-            *word = T::pack(weights[place], weights[place + 1]);
-        }
-    }
-    words
-}
-
-/// Starts copying `rows` rows of `DIM` elements by a warpgroup into tiles of `tile_rows` rows, from
-/// row `at` on. `row` gives a row's address, and whether it is valid; if not it becomes zero.
-#[inline(always)]
-fn start_copy<T: Float16, const DIM: u32>(
-    tiles: Shared<T>,
-    (at, rows, tile_rows): (u32, u32, u32),
-    row: impl Fn(u32) -> (Global<T>, bool),
-) {
-    let parts = DIM / 8;
-    let mut unit = thread::thread_idx_x() % wgmma::THREADS;
-    while unit < rows * parts {
-        let (index, part) = (unit / parts, unit % parts);
-        let (source, valid) = row(index);
-        let place = (part / 8 * tile_rows + at + index) * TILE_COLUMNS;
-        let swizzled = (part % 8 ^ (at + index) % 8) * 8;
-        // What is not valid has no address past its row's either.
-        let column = if valid { part * 8 } else { 0 };
-        async_copy::copy_16(
-            tiles.offset(place + swizzled),
-            source.offset(column as usize),
-            if valid { 16 } else { 0 },
-        );
-        unit += wgmma::THREADS;
-    }
-}
-
 impl<const DIM: u32, const SCORES: usize, const SUMS: usize> Heads<DIM, SCORES, SUMS>
 where
     [f32; SCORES]: wgmma::Sums,
@@ -204,78 +101,6 @@ where
     #[inline(always)]
     fn stage<T: Float16>(stage: u32) -> Shared<T> {
         swizzled_shared(Self::Q_BYTES + stage * Self::STAGE_BYTES)
-    }
-
-    /// Starts copying one stage of K or V of a head; positions from `length` on become zero.
-    #[inline(always)]
-    fn start_stage<T: Float16>(stage: u32, blocks: Global<u64>, task: &Task, position: u32) {
-        let mut at = 0;
-        while at < Self::POSITIONS {
-            let position = position + at;
-            // A block past the last keeps a valid address, and reads nothing from it.
-            let block = position.min(task.length - 1) / KV_BLOCK;
-            let start = Global::<T>::from_address(blocks.read(block as usize))
-                .offset((task.kv_head * KV_BLOCK * DIM) as usize);
-            let tile_rows = Self::POSITIONS;
-            start_copy::<T, DIM>(Self::stage(stage), (at, KV_BLOCK, tile_rows), |i| {
-                let valid = position + i < task.length;
-                let row = if valid { i * DIM } else { 0 };
-                (start.offset(row as usize), valid)
-            });
-            at += KV_BLOCK;
-        }
-    }
-
-    /// Tells that the thread's copies into the stage have arrived.
-    #[inline(always)]
-    fn publish(ring: Ring<STAGES>, place: &mut Place<STAGES>) {
-        wgmma::fence_shared();
-        warp::sync_warp(warp::ALL);
-        if warp::lane_id() == 0 {
-            ring.filled(place.stage).arrive();
-        }
-        place.advance();
-    }
-
-    /// Copies Q, and K and V of all positions by turns.
-    #[inline(always)]
-    fn produce<T: Float16>(ring: Ring<STAGES>, problem: &Problem<T>, task: &Task) {
-        let stride = (problem.q_heads * DIM) as usize;
-        let q = problem.q.offset((task.head * DIM) as usize);
-        start_copy::<T, DIM>(swizzled_shared(0), (0, Q_ROWS, Q_ROWS), |i| {
-            let row = task.start + i;
-            let valid = row < problem.rows;
-            (
-                q.offset(if valid { row as usize } else { 0 } * stride),
-                valid,
-            )
-        });
-        let stages = 2 * task.length.div_ceil(Self::POSITIONS);
-        let (mut place, mut arrived) = (Place::FIRST, Place::FIRST);
-        let mut index = 0;
-        while index < stages {
-            ring.wait_free(place);
-            let is_k = index % 2 == 0;
-            let blocks = if is_k {
-                problem.k_blocks
-            } else {
-                problem.v_blocks
-            };
-            Self::start_stage::<T>(place.stage, blocks, task, index / 2 * Self::POSITIONS);
-            async_copy::commit();
-            place.advance();
-            if index >= LAG {
-                async_copy::wait::<LAG>();
-                Self::publish(ring, &mut arrived);
-            }
-            index += 1;
-        }
-        async_copy::wait::<0>();
-        let mut rest = stages.min(LAG);
-        while rest > 0 {
-            Self::publish(ring, &mut arrived);
-            rest -= 1;
-        }
     }
 
     /// Scores of the warpgroup's rows against a stage of K.

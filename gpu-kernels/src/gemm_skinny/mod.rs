@@ -5,11 +5,13 @@
 //! both sides have the same; so each lane loads 16 bytes where they lie, of one row of each, and
 //! its words go through two products. The warps of a block share rows of `w` and divide `k`.
 
+mod output;
+
 use cuda_std::{
-    Float16, Global, GlobalMut, Shared, U32x4, bf16, dynamic_shared, f16, kernel, thread, warp,
+    Float16, Global, GlobalMut, U32x4, bf16, dynamic_shared, f16, kernel, thread, warp,
 };
 
-use crate::swiglu::silu;
+use output::{Output, Partial, write_gated};
 
 /// Warps of a block, among which `k` is divided.
 const SLICES: u32 = 8;
@@ -88,32 +90,6 @@ fn load<T: Float16>(row: Global<U32x4>, column: u32, k: u32, streaming: bool) ->
     match streaming {
         true => row.read_streaming(unit).0,
         false => row.read(unit).0,
-    }
-}
-
-/// The partial sums of a block, `[SLICES][rows of x][rows of w]`.
-#[derive(Clone, Copy)]
-struct Partial {
-    start: Shared<f32>,
-    x_rows: u32,
-    w_rows: u32,
-}
-
-impl Partial {
-    #[inline(always)]
-    fn at(&self, slice: u32, x_row: u32, w_row: u32) -> Shared<f32> {
-        let row = slice * self.x_rows + x_row;
-        self.start.offset(row * (self.w_rows + PADDING) + w_row)
-    }
-
-    /// The sum over the slices.
-    #[inline(always)]
-    fn total(&self, x_row: u32, w_row: u32) -> f32 {
-        let mut sum = 0.0;
-        for slice in 0..SLICES {
-            sum += self.at(slice, x_row, w_row).read(0);
-        }
-        sum
     }
 }
 
@@ -219,40 +195,6 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
     }
 }
 
-/// Where a product goes, and what is added to it.
-#[derive(Clone, Copy)]
-struct Output {
-    out: GlobalMut<f32>,
-    bias: Global<f32>,
-    residual: Global<f32>,
-    m: u32,
-    n: u32,
-}
-
-impl Output {
-    /// Writes the columns of a block, from `first` on.
-    #[inline(always)]
-    fn write(&self, partial: Partial, first: u32) {
-        let mut i = thread::thread_idx_x();
-        while i < self.m * partial.w_rows {
-            let (row, w_row) = (i / partial.w_rows, i % partial.w_rows);
-            let column = first + w_row;
-            if column < self.n {
-                let place = row as usize * self.n as usize + column as usize;
-                let mut sum = partial.total(row, w_row);
-                if self.bias.address() != 0 {
-                    sum += self.bias.read(column as usize);
-                }
-                if self.residual.address() != 0 {
-                    sum += self.residual.read(place);
-                }
-                self.out.write(place, sum);
-            }
-            i += THREADS;
-        }
-    }
-}
-
 macro_rules! products {
     ($($name:ident, $shape:ty, $element:ty;)*) => {$(
         /// `out = x · wᵀ + bias + residual` for at most as many rows as the name says: `out [m, n]`,
@@ -290,26 +232,6 @@ products! {
     gemm_skinny_16_f16, Rows16, f16;
     gemm_skinny_32_f16, Rows32, f16;
     gemm_skinny_64_f16, Rows64, f16;
-}
-
-/// Writes the gated columns of a block, from `first` on: the first eight of each 16 rows of weights
-/// are the gate's, the others those of the same columns of `up`.
-#[inline(always)]
-fn write_gated<T: Float16>(out: GlobalMut<T>, partial: Partial, (m, n): (u32, u32), first: u32) {
-    let columns = partial.w_rows / 2;
-    let mut i = thread::thread_idx_x();
-    while i < m * columns {
-        let (row, place) = (i / columns, i % columns);
-        let column = first + place;
-        if column < n {
-            let w_row = place / 8 * 16 + place % 8;
-            let gate = partial.total(row, w_row);
-            let up = partial.total(row, w_row + 8);
-            let value = T::from_f32(silu(gate) * up);
-            out.write(row as usize * n as usize + column as usize, value);
-        }
-        i += THREADS;
-    }
 }
 
 macro_rules! gated_products {
