@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use cuda_std::emulation::{Argument, TensorLayout};
 
 use super::kernels::parameters;
-use super::machine::SHARED_BYTES;
+use super::machine::shared_bytes;
 use super::queue::{Call, submit};
 use super::{INVALID_HANDLE, INVALID_VALUE, give, on_device};
 use crate::driver::sys::{CUfunction_attribute as Attribute, CUjit_option as Jit, LaunchConfig};
@@ -103,9 +103,9 @@ extern "C" fn cuFuncGetAttribute(value: *mut c_int, attribute: Attribute, _funct
 }
 
 extern "C" fn cuFuncSetAttribute(function: usize, attribute: Attribute, value: c_int) -> u32 {
-    on_device(|state, _| {
+    on_device(|state, device| {
         let dynamic = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        if attribute != dynamic || value > SHARED_BYTES as i32 {
+        if attribute != dynamic || value > shared_bytes(device) as i32 {
             return Err(INVALID_VALUE);
         }
         let kernel = state.functions.get_mut(&function).ok_or(INVALID_HANDLE)?;
@@ -118,10 +118,10 @@ extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
     blocks: *mut c_int,
     _function: usize,
     threads: c_int,
-    shared_bytes: usize,
+    bytes: usize,
 ) -> u32 {
-    on_device(|_, _| {
-        let by_memory = SHARED_BYTES as usize / shared_bytes.max(1024);
+    on_device(|_, device| {
+        let by_memory = shared_bytes(device) as usize / bytes.max(1024);
         give(blocks, (1536 / threads).min(by_memory as c_int));
         Ok(())
     })

@@ -4,13 +4,18 @@ use gpu_kernels::prefill_attention::{
     PREFILL_ATTENTION_64_BF16, PREFILL_ATTENTION_96_BF16, PREFILL_ATTENTION_128_BF16,
     PREFILL_ATTENTION_256_BF16, Q_ROWS, THREADS, shared_bytes,
 };
+use gpu_kernels::prefill_attention_wgmma as by_warpgroups;
 use half::bf16;
 
-use super::{ByHead, check_lengths, sizes};
-use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+use super::{ByHead, check_lengths, function, has_warpgroups, sizes};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
 
-/// The kernels of `prefill_attention.rs`.
-pub struct Kernels(ByHead);
+/// The kernels of `prefill_attention.rs` and `prefill_attention_wgmma`.
+pub struct Kernels {
+    by_warps: ByHead,
+    /// By the size of a head; none where it is not Hopper.
+    by_warpgroups: Vec<(usize, Function)>,
+}
 
 /// Attention of the newest `rows` positions of a cache of `first + rows`.
 pub struct Prefill<'a> {
@@ -31,7 +36,7 @@ pub struct Prefill<'a> {
 
 impl Kernels {
     pub fn load(module: &Module) -> Result<Self> {
-        ByHead::load(
+        let by_warps = ByHead::load(
             module,
             [
                 &PREFILL_ATTENTION_64_BF16,
@@ -39,8 +44,34 @@ impl Kernels {
                 &PREFILL_ATTENTION_128_BF16,
                 &PREFILL_ATTENTION_256_BF16,
             ],
-        )
-        .map(Self)
+        )?;
+        let hopper = [
+            (64, &by_warpgroups::PREFILL_ATTENTION_WGMMA_64_BF16),
+            (128, &by_warpgroups::PREFILL_ATTENTION_WGMMA_128_BF16),
+            (256, &by_warpgroups::PREFILL_ATTENTION_WGMMA_256_BF16),
+        ];
+        let hopper = hopper.into_iter().filter(|_| has_warpgroups(module));
+        Ok(Self {
+            by_warps,
+            by_warpgroups: hopper
+                .map(|(dim, kernel)| Ok((dim, function(module, kernel)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The kernel for heads of a size, rows of Q that its blocks take, their threads, and their
+    /// shared memory.
+    fn choose(&self, dim: usize) -> Result<(&Function, u32, u32, fn(u32) -> u32)> {
+        let mut hopper = self.by_warpgroups.iter();
+        match hopper.find(|(size, _)| *size == dim) {
+            Some((_, kernel)) => Ok((
+                kernel,
+                by_warpgroups::Q_ROWS,
+                by_warpgroups::THREADS,
+                by_warpgroups::shared_bytes,
+            )),
+            None => Ok((self.by_warps.of(dim)?, Q_ROWS, THREADS, shared_bytes)),
+        }
     }
 
     /// Queues the attention.
@@ -49,7 +80,7 @@ impl Kernels {
     /// The tables hold the addresses of blocks for all positions.
     pub unsafe fn prefill(&self, prefill: &Prefill<'_>, stream: &Stream) -> Result<()> {
         let &Prefill { rows, dim, .. } = prefill;
-        let kernel = self.0.of(dim)?;
+        let (kernel, q_rows, threads, shared_bytes) = self.choose(dim)?;
         let count = rows * prefill.q_heads * dim;
         check_lengths(
             kernel,
@@ -63,8 +94,8 @@ impl Kernels {
             [rows, prefill.first, prefill.q_heads, prefill.kv_heads, dim],
         )?;
         let scale = (dim as f32).sqrt().recip();
-        let grid = [rows.div_ceil(Q_ROWS), q_heads, 1];
-        let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
+        let grid = [rows.div_ceil(q_rows), q_heads, 1];
+        let launch = Launch::new(kernel, grid, [threads, 1, 1])
             .shared_bytes(shared_bytes(dim))
             .buffer_mut(prefill.out)
             .buffer(prefill.q)

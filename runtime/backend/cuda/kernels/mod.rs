@@ -8,7 +8,9 @@ mod rows;
 
 use cuda_std::Kernel;
 
-use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
+use crate::driver::{
+    Architecture, Context, DriverError, Function, Module, Portability, PtxImage, Result,
+};
 
 pub(super) use attention::Prefill;
 pub(super) use decode::{
@@ -52,6 +54,15 @@ impl Kernels {
 
 fn function(module: &Module, kernel: &Kernel) -> Result<Function> {
     module.function(kernel.name)
+}
+
+/// Whether the image that was loaded has the kernels for Hopper alone.
+fn has_warpgroups(module: &Module) -> bool {
+    let Architecture {
+        capability,
+        portability,
+    } = module.architecture();
+    portability == Portability::Exact && (capability.major, capability.minor) == (9, 0)
 }
 
 /// One kernel for each size of a head.
