@@ -6,7 +6,11 @@ MODEL := cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 PROMPT ?= Once upon a time, there was a
 export PROMPT
 
-.PHONY: help setup model texts demo test lint kernels accuracy bench-llama
+# Where `make install` puts things: make install PREFIX=$$HOME/.local
+PREFIX ?= /usr/local
+export PREFIX DESTDIR
+
+.PHONY: help setup model texts demo install test embedding lint kernels accuracy bench-llama
 
 help: ## list these commands
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +27,12 @@ texts: setup ## fetch six public-domain novels into cache/texts
 demo: model ## build, and stream a completion of a real model
 	cargo build --release --locked --bin run
 	target/release/run generate --model $(MODEL) --max-new-tokens 64 --prompt "$$PROMPT"
+
+install: ## install the C and C++ libraries: make install PREFIX=/usr/local
+	@tools/install/install.sh
+
+embedding: model ## check the C API from C and C++, under AddressSanitizer and Valgrind
+	@tools/embedding/check.sh
 
 test: model texts ## run the whole test suite
 	cargo test --workspace --locked --no-fail-fast --doc

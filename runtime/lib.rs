@@ -29,6 +29,7 @@ pub mod backend;
 pub mod cache;
 pub mod driver;
 pub mod engine;
+pub mod ffi;
 
 mod error;
 

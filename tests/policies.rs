@@ -322,3 +322,38 @@ fn a_cancelled_prefill_keeps_finished_chunks_and_can_go_on() {
     let whole = run(&model, KvPolicy::full(), &text, 99);
     assert_same(&[logits], &whole, 1e-5);
 }
+
+#[test]
+fn a_sequence_of_another_model_is_refused_before_any_work() {
+    let (one, other) = (fixture(LLAMA), fixture("qwen2-f32"));
+    let mut theirs = context(&other, KvPolicy::full());
+    let mut sequence = context(&one, KvPolicy::full()).sequence().unwrap();
+    for error in [
+        theirs.prefill(&mut sequence, &tokens(4), &never()).err(),
+        decode(&mut theirs, &mut sequence, 1).err(),
+    ] {
+        let text = error.expect("refused").to_string();
+        assert!(text.contains("another model"), "{text}");
+    }
+    assert!(sequence.is_empty());
+}
+
+#[test]
+fn a_kept_prefix_leaves_one_token_to_compute() {
+    let model = fixture(LLAMA);
+    let mut context = context(&model, KvPolicy::full());
+    let mut sequence = context.sequence().unwrap();
+    let text = tokens(9);
+    for (next, kept) in [
+        (text.clone(), 8),
+        (text[..5].to_vec(), 4),
+        (vec![text[0], 250, text[2]], 1),
+        (vec![250], 0),
+        (Vec::new(), 0),
+    ] {
+        sequence.truncate(0);
+        context.prefill(&mut sequence, &text, &never()).unwrap();
+        assert_eq!(sequence.keep_prefix(&next), kept, "{next:?}");
+        assert_eq!(sequence.tokens(), &text[..kept]);
+    }
+}

@@ -2,11 +2,12 @@
 # Builds what needs a GPU, and packs it into bundle/ for a machine that has a GPU and no Rust: copy
 # the folder there and run bundle/run.sh.
 #
-#   tools/gpu-bundle.sh [--data PATH]... [--part I/N PATH]... [--data-only | CARGO-SELECTION...]
+#   tools/gpu-bundle.sh [--data PATH]... [--part I/N PATH]... [--data-only | [--c-api] CARGO-SELECTION...]
 #
 # --data copies a file or folder of the repository along, at the same path, for tests that read it.
 # --part copies part I of N of a file that is too large for one bundle; the run.sh that has seen all
-# parts joins them. --data-only packs no programs. The selection is cargo's: --lib --bins --test NAME
+# parts joins them. --data-only packs no programs. --c-api packs the shared library and the C programs
+# of bundle/c_api.sh. The selection is cargo's: --lib --bins --test NAME
 # --bench NAME; without one, everything that a GPU has a part in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +20,7 @@ mkdir -p bundle/{tests,bin,benches,data}
 cp tools/gpu-bundle/*.sh bundle/
 cp -r --parents tests/data/checkpoints/qwen2-bf16 bundle/data
 
-tests=() bins=() benches=() data_only=
+tests=() bins=() benches=() data_only= c_api=
 while [ $# -gt 0 ]; do
     case $1 in
         --data) cp -r --parents "$2" bundle/data; shift 2 ;;
@@ -29,10 +30,11 @@ while [ $# -gt 0 ]; do
             shift 3
             ;;
         --data-only) data_only=yes; shift ;;
+        --c-api) c_api=yes; shift ;;
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- "${everything[@]}"
+[ $# -gt 0 ] || [ -n "$c_api" ] || set -- "${everything[@]}"
 while [ $# -gt 0 ]; do
     case $1 in
         --benches) benches+=("$1"); shift ;;
@@ -73,6 +75,18 @@ if [ -z "$data_only" ]; then
     [ ${#tests[@]} -eq 0 ] || pack test test --no-run --features gpu-tests "${tests[@]}"
     [ ${#benches[@]} -eq 0 ] || pack bench bench --no-run "${benches[@]}"
     [ ${#bins[@]} -eq 0 ] || pack bin build --release "${bins[@]}"
+fi
+
+if [ -n "$c_api" ]; then
+    prefix=$(mktemp -d)
+    PREFIX=$prefix tools/install/install.sh
+    mkdir bundle/c_api
+    strip -o bundle/c_api/libkcache.so.0.1 "$(realpath "$prefix/lib/libkcache.so")"
+    for source in examples/simple.c examples/batch.c tests/c_api/{threads,cancel,tokens}.c; do
+        cc -std=c99 -O2 -I"$prefix/include" "$source" -o "bundle/c_api/$(basename "$source" .c)" \
+            -L"$prefix/lib" -Wl,-rpath,'$ORIGIN' -lkcache -lpthread -lm
+    done
+    rm -r "$prefix"
 fi
 
 mib=$(du -sm bundle | cut -f1)

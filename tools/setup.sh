@@ -5,6 +5,11 @@ set -euo pipefail
 # The packages that make each command of a Debian system work.
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
+command -v g++ >/dev/null || packages+=(g++)
+command -v clang >/dev/null || packages+=(clang)
+command -v cmake >/dev/null || packages+=(cmake)
+command -v pkg-config >/dev/null || packages+=(pkg-config)
+command -v valgrind >/dev/null || packages+=(valgrind)
 command -v make >/dev/null || packages+=(make)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)

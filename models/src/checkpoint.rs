@@ -8,9 +8,10 @@ use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
 use crate::gguf::GgufFile;
 use crate::hf::{JsonFile, TokenizerConfig, read_template};
+use crate::map::Reading;
 use crate::safetensors::Safetensors;
 use crate::tokenizer::Tokenizer;
-use crate::weights::ModelWeights;
+use crate::weights::{ModelWeights, WeightSizes};
 use crate::{Error, GenerationConfig, Result};
 
 /// Everything needed to run a model, as its files say it.
@@ -18,7 +19,7 @@ use crate::{Error, GenerationConfig, Result};
 pub struct Checkpoint {
     /// Shape and constants.
     pub config: ModelConfig,
-    /// Mapped tensors, checked against `config`.
+    /// Tensors, checked against `config`.
     pub weights: ModelWeights,
     /// Text to token ids and back.
     pub tokenizer: Tokenizer,
@@ -28,6 +29,8 @@ pub struct Checkpoint {
     pub generation: GenerationConfig,
     /// Which kind of files the checkpoint is.
     pub format: Format,
+    /// Whether the weights are mapped or copied.
+    pub reading: Reading,
 }
 
 /// The kinds of checkpoint that can be opened.
@@ -50,21 +53,38 @@ impl Checkpoint {
     /// tensors and tokens that contradict the configuration, and architectures,
     /// types or tokenizers that are not supported.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_by(path, Reading::Mapped)
+    }
+
+    /// As [`Checkpoint::open`], with the weights mapped or copied; copies are
+    /// safe from what becomes of the files.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and for a copy above its limit.
+    pub fn open_by(path: &Path, reading: Reading) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|e| Error::io(path, e))?;
         if metadata.is_dir() {
-            return Self::open_hf(path);
+            return Self::open_hf(path, reading);
         }
         if path.extension().is_some_and(|e| e == "safetensors") {
             let message = "one file of a checkpoint: give the directory that also holds config.json and tokenizer.json";
             return Err(Error::unsupported(path, message));
         }
-        Self::open_gguf(path)
+        Self::open_gguf(path, reading)
     }
 
-    fn open_hf(dir: &Path) -> Result<Self> {
+    /// How much there is of the weights, and whether it takes memory already.
+    pub fn weight_sizes(&self) -> WeightSizes {
+        WeightSizes {
+            copied: self.reading != Reading::Mapped,
+            ..self.weights.sizes()
+        }
+    }
+
+    fn open_hf(dir: &Path, reading: Reading) -> Result<Self> {
         let file = JsonFile::read(dir.join("config.json"))?;
         let config = arch::config_from_hf(&file.path, &file.object)?;
-        let weights = arch::bind(&config, &Safetensors::open(dir)?)?;
+        let weights = arch::bind(&config, &Safetensors::open(dir, reading)?)?;
         let tokens = TokenizerConfig::read(dir)?;
         let tokenizer = Tokenizer::from_hf_with(dir, &tokens, config.vocab_size)?;
         let mut generation = GenerationConfig::from_hf(dir, &file)?;
@@ -79,6 +99,7 @@ impl Checkpoint {
         Ok(Self {
             chat_template: read_template(dir, &tokens)?,
             format: Format::HuggingFace,
+            reading,
             config,
             weights,
             tokenizer,
@@ -86,8 +107,8 @@ impl Checkpoint {
         })
     }
 
-    fn open_gguf(path: &Path) -> Result<Self> {
-        let file = GgufFile::open(path)?;
+    fn open_gguf(path: &Path, reading: Reading) -> Result<Self> {
+        let file = GgufFile::open_by(path, reading)?;
         let config = arch::config_from_gguf(&file)?;
         let weights = arch::bind(&config, &file)?;
         let tokenizer = Tokenizer::from_gguf(&file, config.vocab_size)?;
@@ -106,6 +127,7 @@ impl Checkpoint {
         Ok(Self {
             chat_template: template,
             format: Format::Gguf,
+            reading,
             config,
             weights,
             tokenizer,

@@ -4,8 +4,9 @@
 //! returns configuration, mapped weights, tokenizer and chat template. Nothing
 //! here computes; nothing here prints, exits or panics on bad input.
 //!
-//! Weights are mapped, not copied: a checkpoint's files must not be truncated
-//! or rewritten in place while it is open. Replacing them by new files is fine.
+//! Weights are mapped, unless one asks for a copy ([`Reading`]): a checkpoint's
+//! files must then not be truncated or rewritten in place while it is open.
+//! Replacing them by new files is fine.
 
 pub mod arch;
 pub mod chat;
@@ -28,4 +29,5 @@ pub use checkpoint::{Checkpoint, Format};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use generation::GenerationConfig;
+pub use map::Reading;
 pub use tensor::Tensor;

@@ -102,6 +102,8 @@ pub struct WeightSizes {
     pub matrix_elements: u64,
     /// Elements of norms and biases.
     pub vector_elements: u64,
+    /// Whether they are copies in memory rather than mapped files.
+    pub copied: bool,
 }
 
 impl Upload for WeightSizes {

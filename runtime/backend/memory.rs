@@ -13,7 +13,8 @@ pub struct Memory {
     pub activation_element: usize,
     /// Bytes of workspace that a decode step takes for each position.
     pub workspace_per_position: u64,
-    /// Bytes left where the model computes, if known.
+    /// Bytes that are there for the weights and everything else where the model
+    /// computes, if known.
     pub available: Option<u64>,
     /// Where V goes that a policy keeps away, if that is another memory.
     pub host: Option<HostMemory>,

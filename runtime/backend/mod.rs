@@ -2,6 +2,8 @@
 
 pub mod cpu;
 pub mod cuda;
+
+mod choice;
 mod memory;
 
 use std::ops::Range;
@@ -13,6 +15,7 @@ use kcache_models::weights::{Linear, WeightSizes};
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
 
+pub use choice::{AnyBackend, Chosen};
 pub use memory::{HostMemory, Memory};
 
 /// Tensor operations of a decoder, and the memory that they work in.
@@ -32,7 +35,7 @@ pub trait Backend: Send + Sync + 'static {
     /// K and V of one sequence, in all layers.
     type KvCache: SequenceCache;
     /// What a decode step leaves for the next one of the same workspace.
-    type StepMemo: Default + Send;
+    type StepMemo: Default + Send + Sync;
 
     /// What a user calls this backend, with the device it runs on.
     fn name(&self) -> String;
@@ -44,8 +47,9 @@ pub trait Backend: Send + Sync + 'static {
     fn check(&self, config: &ModelConfig) -> Result<()>;
 
     /// What a model of `config` with such weights takes of this backend's
-    /// memories, and what those have left.
-    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory>;
+    /// memories, and what those have for them and everything else. `loaded`:
+    /// whether the weights are among what is taken already.
+    fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory>;
 
     /// Runs `work`, which may call the other methods, with the backend's
     /// threads or device context current.
@@ -186,11 +190,15 @@ impl<'a, B: Backend + ?Sized> Projection<'a, B> {
 }
 
 /// What the engine asks of a cache without computing.
-pub trait SequenceCache: Send {
+pub trait SequenceCache: Send + Sync {
     /// Forgets all positions from `len` on, also those of an unfinished step.
     fn truncate(&mut self, len: usize);
     /// Counts since the cache was made.
     fn counters(&self) -> KvCounters;
+    /// The same for each layer; empty where layers are not told apart.
+    fn layer_counters(&self) -> Vec<KvCounters> {
+        Vec::new()
+    }
     /// Bytes of K, of V, and of hot rows held.
     fn bytes(&self) -> [usize; 3];
 }

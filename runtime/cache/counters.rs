@@ -21,6 +21,9 @@ pub struct KvCounters {
     pub bytes_near: u64,
     /// Bytes of V written to the host.
     pub bytes_pushed: u64,
+    /// Sum over the sets of the attention mass that their rows hold, the mean of
+    /// their query heads; 0 where it is not counted, as on a GPU.
+    pub mass: f64,
     /// `set_sizes[n]`: sets that used `n` rows in all, window and sinks included.
     #[serde(skip)]
     pub set_sizes: Vec<u64>,
@@ -45,6 +48,7 @@ impl KvCounters {
         self.bytes_fetched += other.bytes_fetched;
         self.bytes_near += other.bytes_near;
         self.bytes_pushed += other.bytes_pushed;
+        self.mass += other.mass;
         if self.set_sizes.len() < other.set_sizes.len() {
             self.set_sizes.resize(other.set_sizes.len(), 0);
         }
@@ -64,6 +68,7 @@ impl KvCounters {
             bytes_fetched: self.bytes_fetched - before.bytes_fetched,
             bytes_near: self.bytes_near - before.bytes_near,
             bytes_pushed: self.bytes_pushed - before.bytes_pushed,
+            mass: self.mass - before.mass,
             set_sizes: self
                 .set_sizes
                 .iter()
@@ -76,6 +81,11 @@ impl KvCounters {
     /// Share of the needed rows that were hot; `None` before any was needed.
     pub fn hit_rate(&self) -> Option<f64> {
         (self.rows_needed > 0).then(|| self.rows_hit as f64 / self.rows_needed as f64)
+    }
+
+    /// Mean attention mass of a set, 0 to 1; `None` where it is not counted.
+    pub fn mean_mass(&self) -> Option<f64> {
+        (self.mass > 0.0).then(|| self.mass / self.sets as f64)
     }
 
     /// Mean rows of a set; `None` before the first.

@@ -143,10 +143,20 @@ impl KvCache {
             bytes_pushed: self.bytes_pushed,
             ..KvCounters::default()
         };
-        for head in self.heads.iter().flatten() {
-            total.add(&head.counters);
+        for layer in self.layer_counters() {
+            total.add(&layer);
         }
         total
+    }
+
+    /// The same for each layer, without the bytes pushed.
+    pub fn layer_counters(&self) -> Vec<KvCounters> {
+        let layers = self.heads.iter().map(|heads| {
+            let mut sum = KvCounters::default();
+            heads.iter().for_each(|head| sum.add(&head.counters));
+            sum
+        });
+        layers.collect()
     }
 }
 

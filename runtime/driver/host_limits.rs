@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kcache_models::Reading;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// Left to the system and to the rest of the process.
@@ -43,6 +44,13 @@ impl HostLimits {
     pub fn left(&self) -> Option<u64> {
         let limits = [self.available, self.control_group];
         limits.into_iter().flatten().min()
+    }
+
+    /// A copy of a checkpoint's files, as large as [`HostLimits::spare`] allows.
+    pub fn copies(&self) -> Reading {
+        Reading::Copied {
+            limit: self.spare(),
+        }
     }
 
     /// What a user can do who needs `wanted` bytes pinned.

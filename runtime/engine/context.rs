@@ -40,7 +40,7 @@ impl ContextOptions {
     ) -> Result<MemoryPlan> {
         backend.check(config)?;
         let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
-        self.plan_within(backend.memory(config, weights)?, config, chunk)
+        self.plan_within(&backend.memory(config, weights, false)?, config, chunk)
     }
 
     /// These options with the first of `policies` under which the whole context
@@ -56,6 +56,36 @@ impl ContextOptions {
         config: &ModelConfig,
         weights: &WeightSizes,
     ) -> Result<(Self, MemoryPlan)> {
+        backend.check(config)?;
+        let chunk = self.chunk.unwrap_or(backend.prefill_chunk());
+        self.fit_within(
+            policies,
+            &backend.memory(config, weights, false)?,
+            config,
+            chunk,
+        )
+    }
+
+    /// As [`ContextOptions::fit_policy`], beside the weights of a loaded model.
+    ///
+    /// # Errors
+    /// As [`ContextOptions::fit_policy`].
+    pub fn fit_loaded<B: Backend>(
+        self,
+        policies: Vec<KvPolicy>,
+        model: &Model<B>,
+    ) -> Result<(Self, MemoryPlan)> {
+        let chunk = self.chunk.unwrap_or(model.backend.prefill_chunk());
+        self.fit_within(policies, &model.memory()?, model.config(), chunk)
+    }
+
+    fn fit_within(
+        self,
+        policies: Vec<KvPolicy>,
+        memory: &Memory,
+        config: &ModelConfig,
+        chunk: usize,
+    ) -> Result<(Self, MemoryPlan)> {
         let wanted = self.n_ctx.unwrap_or(config.max_position);
         let mut best: Result<(Self, MemoryPlan)> =
             Err(Error::InvalidArgument("no KV policy to choose from".into()));
@@ -64,7 +94,7 @@ impl ContextOptions {
                 policy,
                 ..self.clone()
             };
-            match (options.plan(backend, config, weights), &best) {
+            match (options.plan_within(memory, config, chunk), &best) {
                 (Ok(plan), _) if plan.n_ctx == wanted => return Ok((options, plan)),
                 (Ok(plan), Ok((_, other))) if plan.n_ctx <= other.n_ctx => {}
                 (Ok(plan), _) => best = Ok((options, plan)),
@@ -77,7 +107,7 @@ impl ContextOptions {
 
     fn plan_within(
         &self,
-        memory: Memory,
+        memory: &Memory,
         config: &ModelConfig,
         chunk: usize,
     ) -> Result<MemoryPlan> {
@@ -98,7 +128,7 @@ impl ContextOptions {
             Some(_) => MemoryPlan::new,
             None => MemoryPlan::fit,
         };
-        let plan = plan(&memory, config, &self.policy, n_ctx, chunk);
+        let plan = plan(memory, config, &self.policy, n_ctx, chunk);
         plan.check()?;
         Ok(plan)
     }
@@ -121,13 +151,8 @@ impl<B: Backend> Context<B> {
     /// # Errors
     /// As [`ContextOptions::plan`].
     pub fn new(model: Arc<Model<B>>, options: &ContextOptions) -> Result<Self> {
-        let mut memory = model.backend.memory(model.config(), model.weight_sizes())?;
-        if !memory.weights_mapped {
-            // The plan counts the weights, and they are no longer among what is left.
-            memory.available = memory.available.map(|left| left + memory.weights);
-        }
         let chunk = options.chunk.unwrap_or(model.backend.prefill_chunk());
-        let plan = options.plan_within(memory, model.config(), chunk)?;
+        let plan = options.plan_within(&model.memory()?, model.config(), chunk)?;
         let work = Workspace::new(&model.backend, model.config())?;
         Ok(Self {
             work,
@@ -150,7 +175,24 @@ impl<B: Backend> Context<B> {
                 .backend
                 .kv_cache(&self.model.config, &self.policy, self.plan.n_ctx)?,
             n_ctx: self.plan.n_ctx,
+            model: self.model.clone(),
         })
+    }
+
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a sequence of another model, and
+    /// [`Error::ContextFull`] for one without room for `new` tokens.
+    pub(crate) fn check_sequence(&self, sequence: &Sequence<B>, new: usize) -> Result<()> {
+        if !Arc::ptr_eq(&self.model, &sequence.model) {
+            return Err(Error::InvalidArgument(
+                "the sequence is one of another model than the context's".into(),
+            ));
+        }
+        let (used, n_ctx) = (sequence.len(), sequence.n_ctx);
+        if new > n_ctx - used {
+            return Err(Error::ContextFull { used, new, n_ctx });
+        }
+        Ok(())
     }
 
     /// The model.

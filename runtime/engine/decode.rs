@@ -2,8 +2,8 @@
 
 use super::layer::{LogitRows, Workspace};
 use super::{Context, Model, Sequence};
+use crate::Result;
 use crate::backend::{Backend, SequenceCache};
-use crate::{Error, Result};
 
 /// A sequence and the token that comes next in it.
 pub struct Step<'a, B: Backend> {
@@ -18,15 +18,15 @@ impl<B: Backend> Context<B> {
     /// `[steps.len(), vocab]`, row-major.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] if a sequence has no room, and
-    /// [`Error::InvalidArgument`] for a token outside the vocabulary, both before
-    /// any work; on a GPU [`Error::InvalidArgument`] for sequences of contexts
-    /// with different policies or sizes; [`Error::OutOfMemory`];
-    /// [`Error::Device`]. After an error every sequence is as it was before the call.
+    /// [`crate::Error::ContextFull`] if a sequence has no room, and
+    /// [`crate::Error::InvalidArgument`] for a token outside the vocabulary or a sequence
+    /// of another model, all before any work; on a GPU [`crate::Error::InvalidArgument`]
+    /// for sequences of contexts with different policies or sizes;
+    /// [`crate::Error::OutOfMemory`]; [`crate::Error::Device`]. After an error every sequence is as it was before the call.
     pub fn decode(&mut self, steps: &mut [Step<'_, B>]) -> Result<Vec<f32>> {
         for step in steps.iter() {
             self.model.check_tokens(&[step.token])?;
-            step.sequence.check_room(1)?;
+            self.check_sequence(step.sequence, 1)?;
         }
         if steps.is_empty() {
             return Ok(Vec::new());
@@ -68,20 +68,5 @@ impl<B: Backend> Model<B> {
         // A step that was replayed has not said how many rows it made.
         backend.resize(&mut work.logits, tokens.len())?;
         backend.read(&work.logits)
-    }
-}
-
-impl<B: Backend> Sequence<B> {
-    /// # Errors
-    /// [`Error::ContextFull`] if `new` tokens do not fit.
-    pub(crate) fn check_room(&self, new: usize) -> Result<()> {
-        if new > self.n_ctx - self.len() {
-            return Err(Error::ContextFull {
-                used: self.len(),
-                new,
-                n_ctx: self.n_ctx,
-            });
-        }
-        Ok(())
     }
 }

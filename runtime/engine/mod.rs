@@ -4,6 +4,7 @@
 //! token and hands it to [`decode`]; `decode` runs the [`layer`] stack, whose
 //! attention is the backend's; [`prefill`] is the same stack over a prompt.
 
+pub mod compare;
 pub mod decode;
 pub mod generate;
 pub mod layer;
@@ -17,6 +18,7 @@ pub mod stop;
 
 mod cancel;
 mod context;
+mod plan_text;
 mod sequence;
 
 pub use cancel::CancelFlag;

@@ -8,7 +8,7 @@ use kcache_models::tokenizer::Tokenizer;
 use kcache_models::weights::{ModelWeights, Upload, WeightSizes};
 use kcache_models::{Checkpoint, GenerationConfig, Tensor};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Memory};
 use crate::{Error, Result};
 
 /// Weights on a backend, with the tokenizer and the texts that go with them.
@@ -53,8 +53,8 @@ impl<B: Backend> Model<B> {
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
         backend.check(&checkpoint.config)?;
-        let sizes = checkpoint.weights.sizes();
-        let weight_bytes = backend.memory(&checkpoint.config, &sizes)?.weights;
+        let sizes = checkpoint.weight_sizes();
+        let weight_bytes = backend.memory(&checkpoint.config, &sizes, false)?.weights;
         let mut loader = Loader {
             backend: &backend,
             loaded: 0,
@@ -120,6 +120,15 @@ impl<B: Backend> Model<B> {
     /// other rows.
     pub fn step_weight_bytes(&self) -> u64 {
         self.step_weight_bytes
+    }
+
+    /// What the weights take, and what the backend's memories have for them and
+    /// everything else.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        self.backend.memory(&self.config, &self.weight_sizes, true)
     }
 
     /// # Errors

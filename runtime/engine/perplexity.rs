@@ -1,8 +1,9 @@
 //! How well a model predicts a given text, under the context's KV policy.
 
-use super::{CancelFlag, Context, Sequence, Step};
+use super::compare::{Candidate, compare};
+use super::{CancelFlag, Context, Sequence};
+use crate::Result;
 use crate::backend::Backend;
-use crate::{Error, Result};
 
 /// Sum of the negative log-likelihoods of predicted tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,7 +25,7 @@ impl Perplexity {
         self.mean_nll().exp()
     }
 
-    fn note(&mut self, logits: &[f32], target: u32) {
+    pub(super) fn note(&mut self, logits: &[f32], target: u32) {
         self.nll += nll(logits, target);
         self.tokens += 1;
     }
@@ -38,8 +39,7 @@ impl Perplexity {
 /// `progress` is called with the tokens read and their total.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] unless `1 <= prefill < tokens.len()`, and as
-/// [`Context::prefill`] and [`Context::decode`].
+/// As [`compare`].
 pub fn perplexity<B: Backend>(
     context: &mut Context<B>,
     sequence: &mut Sequence<B>,
@@ -48,37 +48,22 @@ pub fn perplexity<B: Backend>(
     cancel: &CancelFlag,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<[Perplexity; 2]> {
-    if prefill == 0 || prefill >= tokens.len() {
-        return Err(Error::InvalidArgument(format!(
-            "a prefill of {prefill} tokens is outside 1 to {}, one less than the text's tokens",
-            tokens.len().saturating_sub(1)
-        )));
-    }
-    let total = tokens.len() - 1;
-    let vocab = context.model().config().vocab_size;
-    let [mut prefilled, mut decoded] = [Perplexity::default(); 2];
-    let mut targets = tokens[1..].iter();
-    context.prefill_all_logits(sequence, &tokens[..prefill], cancel, |logits| {
-        for (row, &target) in logits.chunks_exact(vocab).zip(&mut targets) {
-            prefilled.note(row, target);
-        }
-        progress(prefilled.tokens, total);
-    })?;
-    for (at, &token) in tokens.iter().enumerate().take(total).skip(prefill) {
-        cancel.check()?;
-        let sequence = &mut *sequence;
-        let logits = context.decode(&mut [Step { sequence, token }])?;
-        decoded.note(&logits, tokens[at + 1]);
-        progress(at + 1, total);
-    }
-    Ok([prefilled, decoded])
+    let candidate = Candidate { context, sequence };
+    let scores = compare(&mut [candidate], tokens, prefill, cancel, progress)?;
+    let only = scores.into_iter().next().unwrap_or_default();
+    Ok([only.prefilled, only.decoded])
 }
 
 /// `-log softmax(logits)[target]`.
 fn nll(logits: &[f32], target: u32) -> f64 {
+    log_sum_exp(logits) - f64::from(logits[target as usize])
+}
+
+/// `log Σ exp(logits)`.
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&l| f64::from(l - max).exp()).sum();
-    sum.ln() - f64::from(logits[target as usize] - max)
+    sum.ln() + f64::from(max)
 }
 
 #[cfg(test)]

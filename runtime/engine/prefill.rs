@@ -9,8 +9,8 @@ impl<B: Backend> Context<B> {
     /// Appends `tokens` to `sequence` and returns the logits after the last, `[vocab]`.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] and [`Error::InvalidArgument`] (no tokens, or one
-    /// outside the vocabulary) before any work; [`Error::OutOfMemory`];
+    /// [`Error::ContextFull`] and [`Error::InvalidArgument`] (no tokens, one outside
+    /// the vocabulary, a sequence of another model) before any work; [`Error::OutOfMemory`];
     /// [`Error::Cancelled`] between chunks. After an error the sequence holds
     /// the tokens of all finished chunks and can go on from there.
     pub fn prefill(
@@ -55,7 +55,7 @@ impl<B: Backend> Context<B> {
             ));
         }
         self.model.check_tokens(tokens)?;
-        sequence.check_room(tokens.len())?;
+        self.check_sequence(sequence, tokens.len())?;
         let (model, work) = (&self.model, &mut self.work);
         for chunk in tokens.chunks(self.chunk) {
             cancel.check()?;

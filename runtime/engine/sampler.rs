@@ -1,5 +1,6 @@
 //! From logits to a token.
 
+use kcache_models::GenerationConfig;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,23 @@ impl SamplingParams {
             top_p: 1.0,
             min_p: 0.0,
             seed: 0,
+        }
+    }
+
+    /// What a checkpoint recommends: greedy unless it says to sample, and
+    /// nothing cut off where it is silent. The seed is 0.
+    pub fn recommended(generation: &GenerationConfig) -> Self {
+        let off = Self::greedy();
+        Self {
+            repetition_penalty: generation.repetition_penalty.unwrap_or(1.0),
+            temperature: match generation.do_sample {
+                Some(true) => generation.temperature.unwrap_or(1.0),
+                _ => off.temperature,
+            },
+            top_k: generation.top_k.unwrap_or(off.top_k),
+            top_p: generation.top_p.unwrap_or(off.top_p),
+            min_p: generation.min_p.unwrap_or(off.min_p),
+            ..off
         }
     }
 

@@ -1,10 +1,14 @@
 //! One text in progress.
 
+use std::sync::Arc;
+
+use super::Model;
 use crate::backend::{Backend, SequenceCache};
 use crate::cache::KvCounters;
 
 /// The tokens of one text, with their K and V.
 pub struct Sequence<B: Backend> {
+    pub(crate) model: Arc<Model<B>>,
     pub(crate) tokens: Vec<u32>,
     pub(crate) kv: B::KvCache,
     pub(crate) n_ctx: usize,
@@ -36,9 +40,24 @@ impl<B: Backend> Sequence<B> {
         self.kv.counters()
     }
 
+    /// The same for each layer; empty where layers are not told apart, as on a GPU.
+    pub fn layer_counters(&self) -> Vec<KvCounters> {
+        self.kv.layer_counters()
+    }
+
     /// Bytes of K, of V, and of hot rows held.
     pub fn kv_bytes(&self) -> [usize; 3] {
         self.kv.bytes()
+    }
+
+    /// Forgets all tokens but those that `tokens` begins with too, and returns
+    /// their number: what is left of `tokens` can be computed next. Its last
+    /// token is left in any case, since what follows is drawn from its logits.
+    pub fn keep_prefix(&mut self, tokens: &[u32]) -> usize {
+        let equal = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b);
+        let kept = equal.count().min(tokens.len().saturating_sub(1));
+        self.truncate(kept);
+        kept
     }
 
     /// Forgets all tokens from `len` on, so that others can follow.

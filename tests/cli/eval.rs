@@ -109,3 +109,87 @@ fn texts_that_cannot_be_read_so_are_refused() {
         assert!(run.stderr.contains(needle), "{flags:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn a_sweep_compares_policies_on_one_text() {
+    let flags = ["--tokens", "300", "--prefill", "200"];
+    let list = ["--policies", "full,full-offload,topn:16,topp:0.5"];
+    let json = eval(&[&flags[..], &list, &["--v-dense-layers", "1", "--json"]].concat()).json();
+    let rows = json["policies"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["full", "full-offload", "topn:16", "topp:0.5"]);
+    let alone = eval(&[&flags[..], &["--kv", "full", "--json"]].concat()).json();
+    assert_eq!(rows[0]["decoded"], alone["decoded"], "as alone");
+    assert_eq!(rows[0]["kl_divergence"], 0.0);
+    assert_eq!(rows[1]["same_token"], 1.0, "the same as full");
+    assert_eq!(rows[2]["kv"]["mean_rows"], 84.0, "16 + window 64 + sinks 4");
+    for row in &rows[2..] {
+        assert!(row["kl_divergence"].as_f64() > Some(0.0));
+        let layers = row["layers"].as_array().expect("layers");
+        assert_eq!(layers[0]["mean_mass"], Value::Null, "a dense layer");
+        let mass = layers[1]["mean_mass"].as_f64().expect("counted");
+        assert!(mass > 0.1 && mass < 1.0, "{mass}");
+    }
+}
+
+#[test]
+fn a_sweep_is_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("sweep.svg");
+    let flags = [
+        "--tokens",
+        "120",
+        "--prefill",
+        "90",
+        "--policies",
+        "full,topn:4",
+    ];
+    let table = eval(&[&flags[..], &["--svg", arg(&svg)]].concat()).text();
+    assert!(table.contains("| topn:4 |"), "{table}");
+    let picture = std::fs::read_to_string(svg).expect("a picture");
+    assert!(picture.starts_with("<svg") && picture.contains("topn:4"));
+}
+
+#[test]
+fn sweeps_that_mean_nothing_are_refused() {
+    let refused = |flags: &[&str], part: &str| {
+        let run = eval(flags);
+        assert_eq!(run.code, Some(2));
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    };
+    refused(&["--policies", "full,none"], "expected full");
+    refused(&["--policies", "full", "--kv", "full"], "cannot be used");
+    refused(&["--svg", "a.svg"], "--policies");
+    let nowhere = ["--tokens", "40", "--prefill", "30", "--policies", "full"];
+    refused(
+        &[&nowhere[..], &["--svg", "/nowhere/a.svg"]].concat(),
+        "/nowhere/a.svg",
+    );
+}
+
+#[test]
+fn the_demo_model_finds_a_needle_under_each_policy() {
+    let text = file(&crate::common::pride_and_prejudice()[..4000]);
+    let flags = ["--needles", "1", "--lengths", "300", "--depths", "0.2,0.7"];
+    let list = ["--policies", "full,kcache", "--json"];
+    let json = demo("eval", &[&["-f", arg(text.path())], &flags[..], &list].concat()).json();
+    let rows = json["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!(row["found"], serde_json::json!([1.0, 1.0]), "{row}");
+    }
+}
+
+#[test]
+fn needles_that_do_not_fit_are_refused() {
+    for (flags, part) in [
+        (["--needles", "2", "--lengths", "30"], "take"),
+        (["--needles", "2", "--lengths", "900000"], "900000"),
+        (["--needles", "9", "--lengths", "300"], "1..=6"),
+        (["--needles", "1", "--depths", "1.5"], "0 to 1"),
+    ] {
+        let run = eval(&flags);
+        assert_eq!(run.code, Some(2), "{flags:?}");
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+}

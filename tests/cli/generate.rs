@@ -202,3 +202,16 @@ fn threads_and_chunks_change_nothing_but_rounding() {
         expected
     );
 }
+
+#[test]
+fn copied_weights_give_what_mapped_ones_give() {
+    let mapped = noise(&["-p", "the quay", "-n", "12", "--json"]).json();
+    let copied = noise(&["-p", "the quay", "-n", "12", "--json", "--no-mmap"]).json();
+    assert_eq!(
+        mapped["stats"]["logits_hash"],
+        copied["stats"]["logits_hash"]
+    );
+    for (json, is_mapped) in [(mapped, true), (copied, false)] {
+        assert_eq!(json["memory_plan"]["weights_mapped"], is_mapped);
+    }
+}

@@ -12,7 +12,7 @@ use super::header::{self, Key};
 use super::tensors::{self, Entry};
 use super::value::{Quoted, Value};
 use crate::arch::{Naming, TensorSource};
-use crate::map::map_file;
+use crate::map::{Reading, read_file};
 use crate::{Error, Result, Tensor};
 
 /// A mapped GGUF file whose metadata and tensor table have been checked.
@@ -45,7 +45,15 @@ impl GgufFile {
     /// [`crate::DType`], and [`Error::Invalid`], with the byte offset, for
     /// whatever else the format forbids.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path)?;
+        Self::open_by(path, Reading::Mapped)
+    }
+
+    /// As [`GgufFile::open`], with the bytes mapped or copied.
+    ///
+    /// # Errors
+    /// As [`GgufFile::open`]; [`Error::Invalid`] for a copy above its limit.
+    pub fn open_by(path: &Path, reading: Reading) -> Result<Self> {
+        let map = read_file(path, reading)?;
         let mut cursor = Cursor::new(path, &map, 0);
         let counts = header::read_counts(&mut cursor, path)?;
         let keys = header::read_keys(&mut cursor, counts.keys)?;

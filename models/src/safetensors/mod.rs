@@ -13,17 +13,19 @@ use safetensors::Dtype;
 
 use crate::arch::{Naming, TensorSource};
 use crate::hf::quoted;
-use crate::map::map_file;
+use crate::map::{Reading, read_file};
 use crate::{DType, Error, Result, Tensor};
 use header::Entry;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The mapped tensors of a checkpoint directory.
+/// The tensors of a checkpoint directory.
 pub(crate) struct Safetensors {
     /// The file that says which tensors there are.
     list: PathBuf,
+    /// How the next file is read.
+    reading: Reading,
     shards: Vec<Shard>,
     /// By name: index into `shards`, and the entry there.
     tensors: HashMap<String, (usize, Entry)>,
@@ -35,11 +37,11 @@ struct Shard {
 }
 
 impl Safetensors {
-    /// Maps the weights in `dir` and checks their headers, and the index if there is one.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    /// Reads the weights in `dir` and checks their headers, and the index if there is one.
+    pub(crate) fn open(dir: &Path, reading: Reading) -> Result<Self> {
         let single = dir.join(SINGLE);
         if is_there(&single) {
-            let mut weights = Self::new(single.clone());
+            let mut weights = Self::new(single.clone(), reading);
             weights.add_shard(single)?;
             return Ok(weights);
         }
@@ -49,7 +51,7 @@ impl Safetensors {
                 format!("no {SINGLE} and no {INDEX}: only safetensors weights are supported");
             return Err(Error::invalid(dir, message));
         }
-        let mut weights = Self::new(list.clone());
+        let mut weights = Self::new(list.clone(), reading);
         for (file, names) in index::read(&list)? {
             let path = dir.join(file);
             let found = weights.add_shard(path.clone())?;
@@ -58,17 +60,19 @@ impl Safetensors {
         Ok(weights)
     }
 
-    fn new(list: PathBuf) -> Self {
+    fn new(list: PathBuf, reading: Reading) -> Self {
         Self {
             list,
+            reading,
             shards: Vec::new(),
             tensors: HashMap::new(),
         }
     }
 
-    /// Maps one file; returns the names of its tensors.
+    /// Reads one file; returns the names of its tensors.
     fn add_shard(&mut self, path: PathBuf) -> Result<HashSet<String>> {
-        let map = map_file(&path)?;
+        let map = read_file(&path, self.reading)?;
+        self.reading = self.reading.after(map.len());
         let mut names = HashSet::new();
         for (name, entry) in header::read(&path, &map)? {
             names.insert(name.clone());

@@ -124,7 +124,7 @@ impl Step<'_> {
             self.add_row(pos, row, out);
         });
         let kept = (0..sinks).chain(picked).chain(window..self.len);
-        self.weigh(policy.weighting, &kept.collect::<Vec<_>>(), out);
+        counters.mass += self.weigh(policy.weighting, &kept.collect::<Vec<_>>(), out);
     }
 
     /// Positions of `range` to bring in beside sinks and window, ascending.
@@ -163,11 +163,15 @@ impl Step<'_> {
         }
     }
 
-    /// Turns `out = Σ p v` over the positions `kept` into what `weighting` asks for.
-    fn weigh(&self, weighting: Weighting, kept: &[usize], out: &mut [f32]) {
+    /// Turns `out = Σ p v` over the positions `kept` into what `weighting` asks
+    /// for, and returns their probability, the mean of the group's heads.
+    fn weigh(&self, weighting: Weighting, kept: &[usize], out: &mut [f32]) -> f64 {
+        let group = self.probs.len() / self.len;
+        let mut total = 0.0;
         let heads = self.probs.chunks_exact(self.len);
         for (probs, out) in heads.zip(out.chunks_exact_mut(self.head_dim)) {
             let mass: f32 = kept.iter().map(|&pos| probs[pos]).sum();
+            total += f64::from(mass);
             match weighting {
                 Weighting::Raw => {}
                 Weighting::Renormalised => out.iter_mut().for_each(|x| *x /= mass),
@@ -180,5 +184,6 @@ impl Step<'_> {
                 }
             }
         }
+        total / group as f64
     }
 }

@@ -30,6 +30,10 @@ use crate::driver::HostLimits;
 use crate::{Error, Result};
 use rope::RopeTable;
 
+/// More than any machine has processors: a mistaken number shall not fill the
+/// system with threads.
+const MAX_THREADS: usize = 1024;
+
 /// The processor, through a pool of threads of its own.
 pub struct Cpu {
     pool: ThreadPool,
@@ -39,12 +43,13 @@ impl Cpu {
     /// Starts `threads` threads, or one for each processor the system grants.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for 0 threads or more than the system allows.
+    /// [`Error::InvalidArgument`] for 0 threads, more than 1,024, or more than
+    /// the system allows.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        if threads == Some(0) {
-            return Err(Error::InvalidArgument(
-                "the CPU backend needs at least 1 thread, got 0".into(),
-            ));
+        if let Some(threads) = threads.filter(|n| !(1..=MAX_THREADS).contains(n)) {
+            return Err(Error::InvalidArgument(format!(
+                "the CPU backend takes 1 to {MAX_THREADS} threads, got {threads}"
+            )));
         }
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.unwrap_or(0))
@@ -99,15 +104,17 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn memory(&self, _: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
+    /// Weights are used where they were opened, so loading them takes nothing.
+    fn memory(&self, _: &ModelConfig, weights: &WeightSizes, _: bool) -> Result<Memory> {
         let limits = HostLimits::read();
+        let taken = if weights.copied { weights.bytes } else { 0 };
         Ok(Memory {
             weights: weights.bytes,
-            weights_mapped: true,
+            weights_mapped: !weights.copied,
             kv_element: size_of::<f32>(),
             activation_element: size_of::<f32>(),
             workspace_per_position: 0,
-            available: limits.left(),
+            available: limits.left().map(|left| left + taken),
             host: None,
         })
     }
@@ -126,7 +133,7 @@ impl Backend for Cpu {
     }
 
     fn vector(&self, tensor: &Tensor) -> Result<Vec<f32>> {
-        load::vector(tensor)
+        self.scope(|| load::vector(tensor))
     }
 
     fn rope(&self, config: &ModelConfig) -> Result<RopeTable> {
@@ -273,6 +280,10 @@ impl SequenceCache for KvCache {
 
     fn counters(&self) -> KvCounters {
         KvCache::counters(self)
+    }
+
+    fn layer_counters(&self) -> Vec<KvCounters> {
+        KvCache::layer_counters(self)
     }
 
     fn bytes(&self) -> [usize; 3] {

@@ -38,18 +38,20 @@ impl Backend for Cuda {
         geometry::check(config)
     }
 
-    fn memory(&self, config: &ModelConfig, weights: &WeightSizes) -> Result<Memory> {
+    fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory> {
         let (half, float) = (size_of::<bf16>(), size_of::<f32>());
         let angles = config.max_position as u64 * config.head_dim as u64;
         let floats = weights.vector_elements + angles;
+        let bytes = weights.matrix_elements * half as u64 + floats * float as u64;
+        let taken = if loaded { bytes } else { 0 };
         Ok(Memory {
-            weights: weights.matrix_elements * half as u64 + floats * float as u64,
+            weights: bytes,
             weights_mapped: false,
             kv_element: half,
             activation_element: half + float,
             // Scores of every head, and what a group of heads makes of them.
             workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,
-            available: Some(self.context.memory_info()?.free),
+            available: Some(self.context.memory_info()?.free + taken),
             host: Some(HostMemory {
                 staged_layers: 2,
                 available: Some(HostLimits::read().spare()),

@@ -166,10 +166,7 @@ impl<B: Backend> Chat<B> {
     fn reply(&mut self) -> Result<Reply> {
         let text = self.template.render(&self.messages, true)?;
         let prompt = self.context.model().tokenizer().encode(&text, false)?;
-        let held = common_prefix(self.sequence.tokens(), &prompt);
-        // The reply needs the logits of one computed token.
-        let kept = held.min(prompt.len().saturating_sub(1));
-        self.sequence.truncate(kept);
+        let kept = self.sequence.keep_prefix(&prompt);
         let options = GenerateOptions {
             continues_text: false,
             ..self.options.clone()
@@ -190,23 +187,7 @@ fn message(role: &str, content: String) -> Message {
     }
 }
 
-fn common_prefix(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
 /// Whether a user who sees `error` can go on talking.
 fn is_passing(error: &Error) -> bool {
     matches!(error, Error::Cancelled | Error::ContextFull { .. })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_common_prefix_ends_at_the_first_difference() {
-        assert_eq!(common_prefix(&[1, 2, 3], &[1, 2, 4, 3]), 2);
-        assert_eq!(common_prefix(&[1, 2], &[1, 2, 3]), 2);
-        assert_eq!(common_prefix(&[], &[1]), 0);
-    }
 }

@@ -7,6 +7,7 @@ use kcache::engine::{FinishReason, MemoryPlan, SamplingParams};
 use kcache::{Context, Sequence};
 use serde::Serialize;
 
+use crate::eval::sweep::Row;
 use crate::reply::Reply;
 
 /// One reply.
@@ -116,6 +117,68 @@ impl<'a> EvalJson<'a> {
             decoded: ScoreJson::new(decoded),
             kv: KvJson::new(sequence.counters()),
             setting: Setting::new(context),
+        }
+    }
+}
+
+/// A sweep of policies on one text.
+#[derive(Serialize)]
+pub struct SweepJson<'a> {
+    policies: Vec<SweepRowJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct SweepRowJson<'a> {
+    name: &'a str,
+    prefilled: ScoreJson,
+    decoded: ScoreJson,
+    nats_over_first: f64,
+    same_token: Option<f64>,
+    first_split: Option<usize>,
+    kl_divergence: Option<f64>,
+    kv: KvJson,
+    layers: Vec<LayerJson>,
+    #[serde(flatten)]
+    setting: Setting<'a>,
+}
+
+#[derive(Serialize)]
+struct LayerJson {
+    mean_rows: Option<f64>,
+    mean_mass: Option<f64>,
+    hot_row_hit_rate: Option<f64>,
+}
+
+impl<'a> SweepJson<'a> {
+    /// The rows of a sweep, each computed by the context of its index.
+    pub fn new<B: Backend>(rows: &'a [Row], contexts: &'a [Context<B>]) -> Self {
+        let rows = rows
+            .iter()
+            .zip(contexts)
+            .map(|(row, context)| SweepRowJson {
+                name: &row.name,
+                prefilled: ScoreJson::new(&row.score.prefilled),
+                decoded: ScoreJson::new(&row.score.decoded),
+                nats_over_first: row.over_first,
+                same_token: row.score.agreement.share(),
+                first_split: row.score.agreement.first_split,
+                kl_divergence: row.score.agreement.mean_divergence(),
+                kv: KvJson::new(row.counters.clone()),
+                layers: row.layers.iter().map(LayerJson::new).collect(),
+                setting: Setting::new(context),
+            });
+        Self {
+            policies: rows.collect(),
+        }
+    }
+}
+
+impl LayerJson {
+    fn new(counters: &KvCounters) -> Self {
+        Self {
+            mean_rows: counters.mean_set(),
+            mean_mass: counters.mean_mass(),
+            hot_row_hit_rate: counters.hit_rate(),
         }
     }
 }

@@ -6,7 +6,7 @@ use kcache::cache::{GroupScore, KvPolicy, Selection, Weighting};
 use crate::failure::{Failure, Result};
 
 /// Bound on the rows of `--v-top-p` where `--v-max-rows` gives none.
-const MAX_ROWS: usize = 512;
+pub const MAX_ROWS: usize = 512;
 
 // Variants have no doc comments: clap would turn the help of every flag into a page.
 
@@ -107,7 +107,8 @@ impl KvArgs {
         Ok(policies)
     }
 
-    fn kcache(&self) -> KvPolicy {
+    /// `--kv kcache` with the `--v` flags.
+    pub fn kcache(&self) -> KvPolicy {
         let default = KvPolicy::kcache();
         KvPolicy {
             selection: self.selection().unwrap_or(default.selection),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kcache::driver::DeviceChoice;
+use clap::builder::FalseyValueParser;
+use kcache::driver::{DeviceChoice, HostLimits};
+use kcache::models::Reading;
 
 /// Which model, and how it computes.
 #[derive(Debug, Args)]
@@ -15,12 +17,25 @@ pub struct ModelArgs {
     /// Where to compute: auto, cpu, or cuda:N for the GPU of that number; auto is the first GPU that can run the model, else the CPU
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto, env = "KCACHE_DEVICE")]
     pub device: DeviceChoice,
+    /// Read the weights into memory instead of mapping their files, which may then change
+    #[arg(long, env = "KCACHE_NO_MMAP", value_parser = FalseyValueParser::new())]
+    pub no_mmap: bool,
     /// CPU threads [default: one for each processor]
     #[arg(short, long, value_name = "N", value_parser = positive, env = "KCACHE_THREADS")]
     pub threads: Option<usize>,
     /// Prompt tokens computed at once; Ctrl-C takes effect between chunks [default: 512 on the CPU, 2048 on a GPU]
     #[arg(long, value_name = "N", value_parser = positive, env = "KCACHE_CHUNK")]
     pub chunk: Option<usize>,
+}
+
+impl ModelArgs {
+    /// How the files are read.
+    pub fn reading(&self) -> Reading {
+        match self.no_mmap {
+            true => HostLimits::read().copies(),
+            false => Reading::Mapped,
+        }
+    }
 }
 
 /// How long a text may get.

@@ -96,27 +96,21 @@ impl SamplingArgs {
     }
 
     fn params(&self, defaults: &GenerationConfig) -> SamplingParams {
-        let off = SamplingParams::greedy();
-        let penalty = self.repetition_penalty.or(defaults.repetition_penalty);
-        let temperature = match self.draws(defaults) {
-            true => self.temperature.or(defaults.temperature).unwrap_or(1.0),
-            false => off.temperature,
-        };
-        let any_seed = || {
-            if temperature == 0.0 {
-                off.seed
-            } else {
-                random_seed()
-            }
-        };
-        SamplingParams {
-            repetition_penalty: penalty.unwrap_or(off.repetition_penalty),
-            temperature,
-            top_k: self.top_k.or(defaults.top_k).unwrap_or(off.top_k),
-            top_p: self.top_p.or(defaults.top_p).unwrap_or(off.top_p),
-            min_p: self.min_p.or(defaults.min_p).unwrap_or(off.min_p),
-            seed: self.seed.unwrap_or_else(any_seed),
+        let mut params = SamplingParams::recommended(&GenerationConfig {
+            do_sample: Some(self.draws(defaults)),
+            temperature: self.temperature.or(defaults.temperature),
+            top_k: self.top_k.or(defaults.top_k),
+            top_p: self.top_p.or(defaults.top_p),
+            min_p: self.min_p.or(defaults.min_p),
+            repetition_penalty: self.repetition_penalty.or(defaults.repetition_penalty),
+            ..GenerationConfig::default()
+        });
+        match self.seed {
+            Some(seed) => params.seed = seed,
+            None if params.temperature != 0.0 => params.seed = random_seed(),
+            None => {}
         }
+        params
     }
 
     /// Whether tokens are drawn by chance: when the checkpoint says so, or when

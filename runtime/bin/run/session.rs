@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use indicatif::BinaryBytes;
-use kcache::backend::Backend;
-use kcache::backend::cpu::Cpu;
-use kcache::backend::cuda::Cuda;
+use kcache::backend::{AnyBackend, Backend};
 use kcache::cache::KvPolicy;
-use kcache::driver::{Device, DeviceChoice, Placement};
+use kcache::driver::DeviceChoice;
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
 use kcache::{Context, Error, Model};
@@ -56,38 +53,30 @@ pub fn open(
     policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open(&args.model)?;
+    let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
     let options = ContextOptions {
         n_ctx,
         chunk: args.chunk,
         ..ContextOptions::default()
     };
     let wish = Wish { options, policies };
-    let place = args.device.place();
-    let refused = |error| Failure::Input(format!("--device {}: {error}", args.device));
-    let remark = match place.map_err(refused)? {
-        Placement::Cuda(device) => match cuda(device, &checkpoint) {
-            Ok(backend) => return task.run(Opened::new(checkpoint, backend, None, wish)?),
-            // What `auto` finds unusable is none of the user's trouble.
-            Err(error) if args.device == DeviceChoice::Auto => Some(error.to_string()),
-            Err(error) => return Err(error.into()),
-        },
-        Placement::Cpu { reason } => reason.map(|reason| reason.to_string()),
-    };
-    let backend = Cpu::new(args.threads)?;
-    task.run(Opened::new(checkpoint, backend, remark, wish)?)
-}
-
-/// The device with its kernels loaded, if they can compute the model.
-fn cuda(device: Device, checkpoint: &Checkpoint) -> kcache::Result<Cuda> {
-    let backend = Cuda::new(device)?;
-    backend.check(&checkpoint.config)?;
-    Ok(backend)
+    let chosen = AnyBackend::choose(args.device, args.threads, &checkpoint.config);
+    let chosen = chosen.map_err(|error| match error {
+        Error::Device(error) if args.device != DeviceChoice::Auto => {
+            Failure::Input(format!("--device {}: {error}", args.device))
+        }
+        error => error.into(),
+    })?;
+    let remark = chosen.remark;
+    match chosen.backend {
+        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, *backend, remark, wish)?),
+        AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+    }
 }
 
 impl<B: Backend> Opened<B> {
     fn new(checkpoint: Checkpoint, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
-        let weights = checkpoint.weights.sizes();
+        let weights = checkpoint.weight_sizes();
         let Wish { options, policies } = wish;
         let config = &checkpoint.config;
         let (options, plan) = options.fit_policy(policies, &backend, config, &weights)?;
@@ -134,7 +123,7 @@ impl<B: Backend> Opened<B> {
         let device = self.backend.name();
         ui.console
             .note(format!("device:   {device}{}", remark.unwrap_or_default()));
-        ui.console.note(plan_line(&self.plan));
+        ui.console.note(format!("plan:     {}", self.plan));
         let bar = ui.console.bytes_bar("loading");
         let loaded = Model::from_checkpoint(self.checkpoint, self.backend, &mut |done, total| {
             bar.set_length(total);
@@ -144,28 +133,4 @@ impl<B: Backend> Opened<B> {
         bar.finish_and_clear();
         Ok(Context::new(Arc::new(loaded?), &self.options)?)
     }
-}
-
-fn plan_line(plan: &MemoryPlan) -> String {
-    let MemoryPlan { n_ctx, .. } = plan;
-    let [weights, keys, values] = [plan.weights, plan.keys, plan.values].map(BinaryBytes);
-    let [hot_rows, workspace] = [plan.hot_rows, plan.workspace].map(BinaryBytes);
-    let mapped = match plan.weights_mapped {
-        true => " mapped",
-        false => "",
-    };
-    let left = |bytes: Option<u64>| {
-        let left = bytes.map(|bytes| format!("; {} available", BinaryBytes(bytes)));
-        left.unwrap_or_default()
-    };
-    let mut line = format!(
-        "plan:     weights {weights}{mapped}; for {n_ctx} tokens K {keys}, V {values}, \
-         hot rows {hot_rows}, workspace {workspace}{}",
-        left(plan.available)
-    );
-    if plan.host_values > 0 {
-        let values = BinaryBytes(plan.host_values);
-        line += &format!("; on the host V {values}{}", left(plan.host_available));
-    }
-    line
 }

@@ -260,7 +260,9 @@ fn the_policy_follows_the_memory() {
         ..gpu.config().clone()
     };
     let backend = gpu.backend();
-    let memory = backend.memory(&config(1024), &weights).expect("sizes");
+    let memory = backend
+        .memory(&config(1024), &weights, false)
+        .expect("sizes");
     let available = memory.available.expect("the device tells") as usize;
     let row = 2 * 32 * gpu.config().kv_dim();
     let both = [KvPolicy::full(), KvPolicy::kcache()];

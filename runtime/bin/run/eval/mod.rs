@@ -1,5 +1,11 @@
 //! `run eval`: how well a model predicts a text.
 
+mod needle;
+mod picture;
+mod policies;
+pub mod sweep;
+mod text;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -9,13 +15,16 @@ use kcache::cache::KvCounters;
 use kcache::engine::perplexity::{Perplexity, perplexity};
 
 use crate::cli::OutputArgs;
-use crate::failure::{Failure, Result};
-use crate::input::read_file;
+use crate::failure::Result;
 use crate::json::EvalJson;
 use crate::kv_args::KvArgs;
 use crate::model_args::ModelArgs;
 use crate::session::{self, Opened, Task};
 use crate::ui::Ui;
+use needle::{NeedleArgs, Search};
+use policies::Named;
+use sweep::Sweep;
+use text::TextArgs;
 
 /// Flags of `run eval`.
 #[derive(Debug, Args)]
@@ -27,40 +36,64 @@ pub struct EvalArgs {
     #[command(flatten)]
     kv: KvArgs,
     #[command(flatten)]
+    sweep: SweepArgs,
+    #[command(flatten)]
+    needles: NeedleArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
-/// Which part of which text is read, and how.
+/// Several policies instead of one.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Text")]
-struct TextArgs {
-    /// File with the text
-    #[arg(short, long, value_name = "FILE", env = "KCACHE_FILE")]
-    file: PathBuf,
-    /// Begin where this first occurs in the file
+#[command(next_help_heading = "Sweep")]
+struct SweepArgs {
+    /// Policies to compare step by step, such as full,topn:64,topp:0.95,kcache: a table of each beside the first; the --v flags hold for all
     #[arg(
         long,
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        env = "KCACHE_START"
+        value_name = "LIST",
+        conflicts_with_all = ["kv", "v_top_n", "v_hot_rows"],
+        env = "KCACHE_POLICIES"
     )]
-    start: Option<String>,
-    /// Tokens of the text; all but the first are predicted
-    #[arg(long, value_name = "N", default_value_t = 2048, env = "KCACHE_TOKENS")]
-    tokens: usize,
-    /// Of those, tokens read as a prompt, with dense attention; the others are read one by one, under the KV policy
-    #[arg(long, value_name = "N", default_value_t = 1024, env = "KCACHE_PREFILL")]
-    prefill: usize,
+    policies: Option<String>,
+    /// Draw the sweep: cost against rows used, and what each layer keeps
+    #[arg(long, value_name = "FILE", requires = "policies", env = "KCACHE_SVG")]
+    svg: Option<PathBuf>,
 }
 
 /// Prints the perplexity of the prefilled and of the decoded part.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`crate::failure::Failure`].
 pub fn run(args: &EvalArgs) -> Result<()> {
     let ui = Ui::new(&args.output)?;
-    let policies = args.kv.policies()?;
     let text = args.text.read(&ui)?;
+    let list = args.sweep.policies.as_deref();
+    let first = |policies: &[Named]| vec![policies[0].policy.clone()];
+    if let Some(needles) = args.needles.count()? {
+        let policies = policies::parse(list.unwrap_or("full"), &args.kv.kcache())?;
+        let (n_ctx, first) = (args.needles.longest(), first(&policies));
+        let search = Search {
+            text,
+            args: &args.needles,
+            needles,
+            policies,
+            ui,
+        };
+        return session::open(&args.model, Some(n_ctx), first, search);
+    }
+    if let Some(list) = list {
+        let policies = policies::parse(list, &args.kv.kcache())?;
+        let first = first(&policies);
+        let sweep = Sweep {
+            text,
+            args: &args.text,
+            policies,
+            svg: args.sweep.svg.as_deref(),
+            ui,
+        };
+        return session::open(&args.model, Some(args.text.tokens), first, sweep);
+    }
+    let policies = args.kv.policies()?;
     let task = Score {
         text,
         args: &args.text,
@@ -100,31 +133,6 @@ impl Task for Score<'_> {
         let output = &mut self.ui.output;
         output.text(&table(&scores, &sequence.counters()))?;
         output.json(&EvalJson::new(&scores, &sequence, &context))
-    }
-}
-
-impl TextArgs {
-    /// The text from where it begins.
-    fn read(&self, ui: &Ui) -> Result<String> {
-        let mut text = read_file(&self.file, &ui.interrupt)?;
-        if let Some(start) = &self.start {
-            let missing = || self.refused(format!("does not contain {start:?}"));
-            text.drain(..text.find(start.as_str()).ok_or_else(missing)?);
-        }
-        Ok(text)
-    }
-
-    fn cut(&self, tokens: &mut Vec<u32>) -> Result<()> {
-        if tokens.len() < self.tokens {
-            let (got, wanted) = (tokens.len(), self.tokens);
-            return Err(self.refused(format!("has {got} tokens, fewer than --tokens {wanted}")));
-        }
-        tokens.truncate(self.tokens);
-        Ok(())
-    }
-
-    fn refused(&self, why: String) -> Failure {
-        Failure::Input(format!("{}: {why}", self.file.display()))
     }
 }
 
