@@ -172,7 +172,11 @@ fn the_demo_model_finds_a_needle_under_each_policy() {
     let text = file(&crate::common::pride_and_prejudice()[..4000]);
     let flags = ["--needles", "1", "--lengths", "300", "--depths", "0.2,0.7"];
     let list = ["--policies", "full,kcache", "--json"];
-    let json = demo("eval", &[&["-f", arg(text.path())], &flags[..], &list].concat()).json();
+    let json = demo(
+        "eval",
+        &[&["-f", arg(text.path())], &flags[..], &list].concat(),
+    )
+    .json();
     let rows = json["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 2);
     for row in rows {

@@ -206,7 +206,7 @@ fn a_box_is_swizzled_and_padded_with_zeros() {
         let mut i = warp::lane_id();
         while i < 64 * ROWS {
             let (row, column) = (i / 64, i % 64);
-            let swizzled = (column / 8 ^ row % 8) * 8 + column % 8;
+            let swizzled = ((column / 8) ^ (row % 8)) * 8 + column % 8;
             target.write(i as usize, place.read(row * 64 + swizzled));
             i += 32;
         }
@@ -277,7 +277,7 @@ fn multiply_written(out: GlobalMut<f32>, fenced: bool) {
     if thread < 64 {
         for column in 0..64 {
             let value = f16::from_f32(((thread * 3 + column) % 7) as f32);
-            let swizzled = (column / 8 ^ thread % 8) * 8 + column % 8;
+            let swizzled = ((column / 8) ^ (thread % 8)) * 8 + column % 8;
             tile.write(thread * 64 + swizzled, value);
         }
     }

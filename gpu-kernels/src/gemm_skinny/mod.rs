@@ -82,7 +82,7 @@ struct Operands<T> {
 
 /// Sixteen bytes of a row, or zeros past its end.
 #[inline(always)]
-fn load<T: Float16>(row: Global<U32x4>, column: u32, k: u32, streaming: bool) -> [u32; 4] {
+fn load(row: Global<U32x4>, column: u32, k: u32, streaming: bool) -> [u32; 4] {
     if column >= k {
         return [0; 4];
     }
@@ -123,7 +123,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
     }
 
     #[inline(always)]
-    fn load_weights<T: Float16>(
+    fn load_weights(
         rows: &[[Global<U32x4>; 2]; WT],
         column: u32,
         k: u32,
@@ -132,7 +132,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         for (i, words) in words.iter_mut().enumerate() {
             for (words, rows) in words.iter_mut().zip(rows) {
                 for (words, row) in words.iter_mut().zip(rows) {
-                    *words = load::<T>(*row, column + LANES_DEPTH * i as u32, k, true);
+                    *words = load(*row, column + LANES_DEPTH * i as u32, k, true);
                 }
             }
         }
@@ -150,14 +150,14 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         });
         let mut sums = [[[0.0; 4]; XT]; WT];
         let mut column = warp::warp_id() * Self::STEP + warp::lane_id() % 4 * 8;
-        let mut weights = Self::load_weights::<T>(&w_rows, column, k);
+        let mut weights = Self::load_weights(&w_rows, column, k);
         // Lanes of one product must stay together, so that the condition is the warp's.
         while column - warp::lane_id() % 4 * 8 < k {
             let next = column + SLICES * Self::STEP;
-            let ahead = Self::load_weights::<T>(&w_rows, next, k);
+            let ahead = Self::load_weights(&w_rows, next, k);
             for (i, weights) in weights.iter().enumerate() {
                 for (tile, x_row) in x_rows.iter().enumerate() {
-                    let x = load::<T>(*x_row, column + LANES_DEPTH * i as u32, k, false);
+                    let x = load(*x_row, column + LANES_DEPTH * i as u32, k, false);
                     for (sums, [low, high]) in sums.iter_mut().zip(weights) {
                         let sum = &mut sums[tile];
                         T::mma_m16n8k16(sum, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);

@@ -23,7 +23,7 @@ fn start_copy<T: Float16, const DIM: u32>(
         let (index, part) = (unit / parts, unit % parts);
         let (source, valid) = row(index);
         let place = (part / 8 * tile_rows + at + index) * TILE_COLUMNS;
-        let swizzled = (part % 8 ^ (at + index) % 8) * 8;
+        let swizzled = ((part % 8) ^ ((at + index) % 8)) * 8;
         // What is not valid has no address past its row's either.
         let column = if valid { part * 8 } else { 0 };
         async_copy::copy_16(

@@ -185,10 +185,10 @@ where
         totals: [f32; 2],
         (row, rows, stride): (u32, u32, u32),
     ) {
-        for half in 0..2 {
+        for (half, total) in totals.iter().enumerate() {
             let row = row + 8 * half as u32;
             if row < rows {
-                let inverse = 1.0 / totals[half];
+                let inverse = 1.0 / total;
                 let out = out.offset(row as usize * stride as usize).cast::<u32>();
                 for tile in 0..SUMS / 4 {
                     let place = 4 * tile + 2 * half;

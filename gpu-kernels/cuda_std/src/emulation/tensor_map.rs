@@ -125,6 +125,7 @@ impl Argument for TensorMap {
     }
 
     fn from_bytes(bytes: &[u8]) -> Self {
-        Self::from_handle(bytes.try_into().expect("an argument of this size"))
+        // Zeros are no map, which the first copy reports.
+        Self::from_handle(bytes.try_into().unwrap_or([0; BYTES]))
     }
 }

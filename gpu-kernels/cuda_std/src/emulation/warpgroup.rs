@@ -117,7 +117,7 @@ impl Machine {
     /// The running thread reaches a product. The last one gets the group; the others wait.
     fn join_product(&mut self, product: Product, share: Share, site: Site) -> Option<Group> {
         let thread = self.current as usize;
-        let slot = self.products[thread / THREADS].get_or_insert_with(|| Group {
+        let slot = self.products[thread / THREADS].get_or_insert(Group {
             product,
             site,
             shares: [None; THREADS],

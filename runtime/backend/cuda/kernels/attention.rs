@@ -17,6 +17,13 @@ pub struct Kernels {
     by_warpgroups: Vec<(usize, Function)>,
 }
 
+/// What a block of a kernel takes.
+struct Block {
+    q_rows: u32,
+    threads: u32,
+    shared_bytes: u32,
+}
+
 /// Attention of the newest `rows` positions of a cache of `first + rows`.
 pub struct Prefill<'a> {
     /// `[rows, q_heads, dim]`.
@@ -59,18 +66,27 @@ impl Kernels {
         })
     }
 
-    /// The kernel for heads of a size, rows of Q that its blocks take, their threads, and their
-    /// shared memory.
-    fn choose(&self, dim: usize) -> Result<(&Function, u32, u32, fn(u32) -> u32)> {
+    /// The kernel for heads of a size, and what its blocks take.
+    fn choose(&self, dim: usize) -> Result<(&Function, Block)> {
+        let [width] = sizes(self.by_warps.of(dim)?, [dim])?;
         let mut hopper = self.by_warpgroups.iter();
         match hopper.find(|(size, _)| *size == dim) {
             Some((_, kernel)) => Ok((
                 kernel,
-                by_warpgroups::Q_ROWS,
-                by_warpgroups::THREADS,
-                by_warpgroups::shared_bytes,
+                Block {
+                    q_rows: by_warpgroups::Q_ROWS,
+                    threads: by_warpgroups::THREADS,
+                    shared_bytes: by_warpgroups::shared_bytes(width),
+                },
             )),
-            None => Ok((self.by_warps.of(dim)?, Q_ROWS, THREADS, shared_bytes)),
+            None => Ok((
+                self.by_warps.of(dim)?,
+                Block {
+                    q_rows: Q_ROWS,
+                    threads: THREADS,
+                    shared_bytes: shared_bytes(width),
+                },
+            )),
         }
     }
 
@@ -80,7 +96,7 @@ impl Kernels {
     /// The tables hold the addresses of blocks for all positions.
     pub unsafe fn prefill(&self, prefill: &Prefill<'_>, stream: &Stream) -> Result<()> {
         let &Prefill { rows, dim, .. } = prefill;
-        let (kernel, q_rows, threads, shared_bytes) = self.choose(dim)?;
+        let (kernel, block) = self.choose(dim)?;
         let count = rows * prefill.q_heads * dim;
         check_lengths(
             kernel,
@@ -89,14 +105,14 @@ impl Kernels {
                 ("q", prefill.q.len(), count),
             ],
         )?;
-        let [rows, first, q_heads, kv_heads, dim] = sizes(
+        let [rows, first, q_heads, kv_heads] = sizes(
             kernel,
-            [rows, prefill.first, prefill.q_heads, prefill.kv_heads, dim],
+            [rows, prefill.first, prefill.q_heads, prefill.kv_heads],
         )?;
         let scale = (dim as f32).sqrt().recip();
-        let grid = [rows.div_ceil(q_rows), q_heads, 1];
-        let launch = Launch::new(kernel, grid, [threads, 1, 1])
-            .shared_bytes(shared_bytes(dim))
+        let grid = [rows.div_ceil(block.q_rows), q_heads, 1];
+        let launch = Launch::new(kernel, grid, [block.threads, 1, 1])
+            .shared_bytes(block.shared_bytes)
             .buffer_mut(prefill.out)
             .buffer(prefill.q)
             .buffer(prefill.k_table)
