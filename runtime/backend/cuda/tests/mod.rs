@@ -13,9 +13,9 @@ use crate::backend::cpu::Cpu;
 use crate::driver::Device;
 use checkpoint::Shape;
 
-/// The device under test.
-fn device() -> Cuda {
-    let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
+/// A device under test; the stand-in's second is one of Hopper.
+fn device(ordinal: u32) -> Cuda {
+    let device = Device::open(ordinal).unwrap_or_else(|e| panic!("{e}"));
     Cuda::new(device).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -27,11 +27,15 @@ struct Pair {
 
 impl Pair {
     fn new(shape: &Shape, seed: u64) -> Self {
+        Self::on(0, shape, seed)
+    }
+
+    fn on(ordinal: u32, shape: &Shape, seed: u64) -> Self {
         let folder = shape.write(seed);
         let cpu = Cpu::new(None).unwrap_or_else(|e| panic!("{e}"));
         let load = &mut |_, _| Ok(());
         Self {
-            gpu: Arc::new(Model::load(folder.path(), device(), load).expect("a GPU model")),
+            gpu: Arc::new(Model::load(folder.path(), device(ordinal), load).expect("a GPU model")),
             cpu: Arc::new(Model::load(folder.path(), cpu, load).expect("a CPU model")),
         }
     }

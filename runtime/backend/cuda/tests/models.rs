@@ -70,7 +70,10 @@ fn run<B: Backend>(model: &Arc<Model<B>>, policy: &KvPolicy, next: &[u32]) -> (V
 }
 
 fn check(shape: &Shape, seed: u64, policies: &[(&str, KvPolicy)], limit: f64) {
-    let pair = Pair::new(shape, seed);
+    compare(&Pair::new(shape, seed), policies, limit);
+}
+
+fn compare(pair: &Pair, policies: &[(&str, KvPolicy)], limit: f64) {
     let width = pair.cpu.config().vocab_size;
     let next = [5, 250];
     for (name, policy) in policies {
@@ -112,6 +115,16 @@ fn dense_attention_equals_the_processors() {
     ];
     check(&GROUPED, 1, &policies, ROUNDED);
     check(&ALONE, 2, &policies[..1], ROUNDED);
+}
+
+#[test]
+#[cfg(not(feature = "gpu-tests"))]
+fn a_device_of_hopper_equals_the_processors() {
+    compare(
+        &Pair::on(1, &GROUPED, 4),
+        &[("full", KvPolicy::full())],
+        ROUNDED,
+    );
 }
 
 #[test]
