@@ -35,6 +35,7 @@ embedding: model ## check the C API from C and C++, under AddressSanitizer and V
 	@tools/embedding/check.sh
 
 test: model texts ## run the whole test suite
+	tools/openai/check.sh
 	cargo test --workspace --locked --no-fail-fast --doc
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*'

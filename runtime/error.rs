@@ -1,5 +1,7 @@
 //! The one error type of the runtime.
 
+use crate::driver::DriverError;
+
 /// Why a call failed. The text names the value, key, file or size at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -8,7 +10,7 @@ pub enum Error {
     Model(#[from] kcache_models::Error),
     /// A device or its driver could not do something.
     #[error(transparent)]
-    Device(#[from] crate::driver::DriverError),
+    Device(#[from] DriverError),
     /// An argument is out of its range.
     #[error("{0}")]
     InvalidArgument(String),
@@ -37,6 +39,22 @@ pub enum Error {
     /// The caller's cancel flag was set.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl Error {
+    /// Whether memory of any kind ran out; less work may still succeed.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfMemory { .. }
+                | Self::Device(DriverError::OutOfMemory { .. } | DriverError::PinnedMemory { .. })
+        )
+    }
+
+    /// Whether the device is gone for the rest of the process.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(self, Self::Device(DriverError::DeviceLost { .. }))
+    }
 }
 
 /// `Result` with this crate's [`Error`].

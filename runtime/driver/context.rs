@@ -111,6 +111,15 @@ impl Context {
         &self.0.faults
     }
 
+    /// Notes in this handle alone that the device is lost, to test what follows.
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
+        let _ = self.fail(Failure {
+            call: "cuTest",
+            code: super::Code(719),
+        });
+    }
+
     /// Whether a test wants the allocation that is about to be made to fail.
     pub(super) fn allocation_must_fail(&self) -> bool {
         #[cfg(any(test, feature = "gpu-tests"))]

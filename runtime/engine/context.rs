@@ -12,11 +12,13 @@ use crate::cache::KvPolicy;
 use crate::{Error, Result};
 
 /// Settings of a [`Context`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ContextOptions {
     /// Tokens that a sequence may hold; `None`: what the model was made for, or
     /// as many as fit the memory.
     pub n_ctx: Option<usize>,
+    /// Sequences that memory is planned for; more may be made where it suffices.
+    pub sequences: usize,
     /// Policy of the context's sequences.
     pub policy: KvPolicy,
     /// Prompt tokens computed at once; a cancel takes effect between chunks.
@@ -24,14 +26,26 @@ pub struct ContextOptions {
     pub chunk: Option<usize>,
 }
 
+impl Default for ContextOptions {
+    /// One sequence, with V beside K.
+    fn default() -> Self {
+        Self {
+            n_ctx: None,
+            sequences: 1,
+            policy: KvPolicy::default(),
+            chunk: None,
+        }
+    }
+}
+
 impl ContextOptions {
-    /// What one sequence will take of the memories of `backend`, for a model of
+    /// What the sequences will take of the memories of `backend`, for a model of
     /// `config` with such weights: all checks of a context, before anything is loaded.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an option out of range or a model that
-    /// `backend` cannot compute, [`Error::OutOfMemory`] if the weights and a
-    /// sequence of `n_ctx` tokens cannot fit.
+    /// `backend` cannot compute, [`Error::OutOfMemory`] if the weights and
+    /// sequences of `n_ctx` tokens cannot fit.
     pub fn plan<B: Backend>(
         &self,
         backend: &B,
@@ -123,12 +137,17 @@ impl ContextOptions {
                 "prefill chunks need at least 1 token, got 0".into(),
             ));
         }
+        if self.sequences == 0 {
+            return Err(Error::InvalidArgument(
+                "a context is planned for at least 1 sequence, got 0".into(),
+            ));
+        }
         self.policy.validate()?;
         let plan = match self.n_ctx {
             Some(_) => MemoryPlan::new,
             None => MemoryPlan::fit,
         };
-        let plan = plan(memory, config, &self.policy, n_ctx, chunk);
+        let plan = plan(memory, config, &self.policy, n_ctx, self.sequences, chunk);
         plan.check()?;
         Ok(plan)
     }
@@ -205,7 +224,7 @@ impl<B: Backend> Context<B> {
         &self.policy
     }
 
-    /// What one sequence takes of the machine's memory.
+    /// What the sequences take of the machine's memory.
     pub fn plan(&self) -> &MemoryPlan {
         &self.plan
     }

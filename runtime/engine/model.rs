@@ -132,6 +132,17 @@ impl<B: Backend> Model<B> {
     }
 
     /// # Errors
+    /// [`Error::InvalidArgument`] for no tokens, and for one outside the vocabulary.
+    pub(crate) fn check_prompt(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::InvalidArgument(
+                "the prompt has no tokens; at least one is needed".into(),
+            ));
+        }
+        self.check_tokens(tokens)
+    }
+
+    /// # Errors
     /// [`Error::InvalidArgument`] for the first id that is not in the vocabulary.
     pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         let vocab = self.config.vocab_size;

@@ -7,23 +7,25 @@ use crate::backend::Memory;
 use crate::cache::{BLOCK, KvPolicy};
 use crate::{Error, Result};
 
-/// Bytes that the weights, one sequence of `n_ctx` tokens and the work on it take.
+/// Bytes that the weights, sequences of `n_ctx` tokens and the work on them take.
 ///
 /// All of it is where the model computes, but for [`MemoryPlan::host_values`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
-    /// Tokens planned for.
+    /// Tokens of a sequence planned for.
     pub n_ctx: usize,
+    /// Sequences planned for.
+    pub sequences: usize,
     /// Weights.
     pub weights: u64,
     /// Whether those are mapped from their file, so that the system can drop
     /// and reread them; they are then not among [`MemoryPlan::resident`].
     pub weights_mapped: bool,
-    /// K of a full context.
+    /// K of full contexts.
     pub keys: u64,
-    /// V of a full context that stays beside K.
+    /// V of full contexts that stays beside K.
     pub values: u64,
-    /// V of a full context in the host's pinned memory, beside a device.
+    /// V of full contexts in the host's pinned memory, beside a device.
     pub host_values: u64,
     /// Hot rows, once all are taken.
     pub hot_rows: u64,
@@ -44,12 +46,14 @@ impl MemoryPlan {
         config: &ModelConfig,
         policy: &KvPolicy,
         n_ctx: usize,
+        sequences: usize,
         chunk: usize,
     ) -> Self {
         let dense = (0..config.n_layers).filter(|&l| policy.is_dense(l)).count();
         let row = |layers: usize| product(&[layers, config.kv_dim(), memory.kv_element]);
         let rows = n_ctx.next_multiple_of(BLOCK);
         let store = |layers| row(layers).saturating_mul(rows as u64);
+        let all = |bytes: u64| bytes.saturating_mul(sequences as u64);
         let (away, staged) = match &memory.host {
             Some(host) => (config.n_layers - dense, host.staged_layers),
             None => (0, 0),
@@ -57,18 +61,23 @@ impl MemoryPlan {
         let stages = store(staged.min(away));
         let widths = 3 * config.hidden_size
             + 2 * (config.q_dim() + config.kv_dim() + config.intermediate_size);
-        let activations = product(&[widths, chunk.min(n_ctx), memory.activation_element]);
-        let step = memory.workspace_per_position.saturating_mul(n_ctx as u64);
-        let logits = product(&[config.vocab_size, memory.activation_element]);
+        let activations = product(&[
+            widths,
+            chunk.min(n_ctx).max(sequences),
+            memory.activation_element,
+        ]);
+        let step = all(memory.workspace_per_position.saturating_mul(n_ctx as u64));
+        let logits = all(product(&[config.vocab_size, memory.activation_element]));
+        let hot_rows = policy.hot_rows.min(n_ctx) as u64;
         Self {
             n_ctx,
+            sequences,
             weights: memory.weights,
             weights_mapped: memory.weights_mapped,
-            keys: store(config.n_layers),
-            values: store(config.n_layers - away),
-            host_values: store(away),
-            hot_rows: row(config.n_layers - dense)
-                .saturating_mul(policy.hot_rows.min(n_ctx) as u64),
+            keys: all(store(config.n_layers)),
+            values: all(store(config.n_layers - away)),
+            host_values: all(store(away)),
+            hot_rows: all(row(config.n_layers - dense).saturating_mul(hot_rows)),
             workspace: [activations, step, logits, stages]
                 .into_iter()
                 .fold(0, u64::saturating_add),
@@ -83,6 +92,7 @@ impl MemoryPlan {
         config: &ModelConfig,
         policy: &KvPolicy,
         n_ctx: usize,
+        sequences: usize,
         chunk: usize,
     ) -> Self {
         // A sixteenth is left alone: other programs take memory between this
@@ -93,7 +103,7 @@ impl MemoryPlan {
         if let Some(host) = &mut memory.host {
             host.available = spared(host.available);
         }
-        let plan = |n_ctx| Self::new(&memory, config, policy, n_ctx, chunk);
+        let plan = |n_ctx| Self::new(&memory, config, policy, n_ctx, sequences, chunk);
         let whole = plan(n_ctx);
         if whole.check().is_ok() {
             return whole;
@@ -136,8 +146,12 @@ impl MemoryPlan {
             };
             return Err(Error::OutOfMemory {
                 what: format!(
-                    "a context of {} tokens ({weights}K {}, V {}, hot rows {}, workspace {} bytes)",
-                    self.n_ctx, self.keys, self.values, self.hot_rows, self.workspace
+                    "{} ({weights}K {}, V {}, hot rows {}, workspace {} bytes)",
+                    self.contexts(),
+                    self.keys,
+                    self.values,
+                    self.hot_rows,
+                    self.workspace
                 ),
                 bytes: self.resident(),
                 available: self.available,
@@ -145,12 +159,19 @@ impl MemoryPlan {
         }
         if self.host_available.is_some_and(|a| self.host_values > a) {
             return Err(Error::OutOfMemory {
-                what: format!("V of a context of {} tokens on the host", self.n_ctx),
+                what: format!("V of {} on the host", self.contexts()),
                 bytes: self.host_values,
                 available: self.host_available,
             });
         }
         Ok(())
+    }
+
+    fn contexts(&self) -> String {
+        match self.sequences {
+            1 => format!("a context of {} tokens", self.n_ctx),
+            n => format!("{n} contexts of {} tokens", self.n_ctx),
+        }
     }
 }
 
@@ -217,31 +238,48 @@ mod tests {
 
     #[test]
     fn sizes_follow_the_geometry() {
-        let plan = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::kcache(), 8192, 512);
+        let plan = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::kcache(), 8192, 1, 512);
         assert_eq!(plan.keys, 8192 * 32 * 1024 * 4);
         assert_eq!((plan.values, plan.host_values), (plan.keys, 0));
         assert_eq!(plan.hot_rows, 30 * 1024 * 4 * 512);
-        let full = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::full(), 8192, 512);
+        let full = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::full(), 8192, 1, 512);
         assert_eq!(full.hot_rows, 0);
+    }
+
+    #[test]
+    fn several_sequences_take_several_times_as_much() {
+        for memory in [one(1 << 40), two(1 << 40, 1 << 40)] {
+            let plan = |n| MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 8192, n, 512);
+            let kv = |plan: &MemoryPlan| {
+                let MemoryPlan { keys, values, .. } = *plan;
+                [keys, values, plan.host_values, plan.hot_rows]
+            };
+            let (alone, four) = (plan(1), plan(4));
+            assert_eq!(kv(&alone).map(|bytes| 4 * bytes), kv(&four));
+            assert!(four.workspace < 2 * alone.workspace);
+        }
+        let text = MemoryPlan::new(&one(1000), &config(), &KvPolicy::full(), 4096, 4, 512);
+        let text = text.check().unwrap_err().to_string();
+        assert!(text.contains("4 contexts of 4096 tokens"), "{text}");
     }
 
     #[test]
     fn beside_a_device_v_of_sparse_layers_is_on_the_host() {
         let memory = two(1 << 40, 1 << 40);
-        let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 8192, 512);
+        let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 8192, 1, 512);
         let layer = 8192 * 1024 * 2;
         assert_eq!(plan.keys, 32 * layer);
         assert_eq!((plan.values, plan.host_values), (2 * layer, 30 * layer));
         assert!(plan.resident() > 16 << 30, "weights are no file's");
         assert!(plan.workspace > 2 * layer);
-        let full = MemoryPlan::new(&memory, &config(), &KvPolicy::full(), 8192, 512);
+        let full = MemoryPlan::new(&memory, &config(), &KvPolicy::full(), 8192, 1, 512);
         assert_eq!((full.values, full.host_values), (32 * layer, 0));
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_sizes() {
         let plan = |memory| {
-            let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 4096, 512);
+            let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 4096, 1, 512);
             plan.check().unwrap_err().to_string()
         };
         for memory in [one(1000), two(1000, 1 << 40), two(1 << 40, 1000)] {
@@ -258,7 +296,7 @@ mod tests {
     #[test]
     fn an_absurd_context_is_cut_to_what_fits() {
         for memory in [one(20 << 30), two(20 << 30, 1 << 40), two(1 << 40, 1 << 30)] {
-            let plan = MemoryPlan::fit(&memory, &config(), &KvPolicy::kcache(), 1 << 40, 512);
+            let plan = MemoryPlan::fit(&memory, &config(), &KvPolicy::kcache(), 1 << 40, 1, 512);
             println!("{plan:?}");
             assert!(plan.check().is_ok());
             assert!(plan.n_ctx < 1 << 40 && plan.n_ctx > 1);

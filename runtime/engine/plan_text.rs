@@ -8,7 +8,11 @@ use super::MemoryPlan;
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_ctx, .. } = self;
+        let n_ctx = self.n_ctx;
+        let times = match self.sequences {
+            1 => String::new(),
+            n => format!("{n} times "),
+        };
         let [weights, keys, values] = [self.weights, self.keys, self.values].map(BinaryBytes);
         let [hot_rows, workspace] = [self.hot_rows, self.workspace].map(BinaryBytes);
         let mapped = match self.weights_mapped {
@@ -17,7 +21,7 @@ impl fmt::Display for MemoryPlan {
         };
         write!(
             f,
-            "weights {weights}{mapped}; for {n_ctx} tokens K {keys}, V {values}, \
+            "weights {weights}{mapped}; for {times}{n_ctx} tokens K {keys}, V {values}, \
              hot rows {hot_rows}, workspace {workspace}{}",
             left(self.available)
         )?;

@@ -2,16 +2,16 @@
 
 use super::layer::{LogitRows, Workspace};
 use super::{CancelFlag, Context, Model, Sequence};
+use crate::Result;
 use crate::backend::{Backend, SequenceCache};
-use crate::{Error, Result};
 
 impl<B: Backend> Context<B> {
     /// Appends `tokens` to `sequence` and returns the logits after the last, `[vocab]`.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] and [`Error::InvalidArgument`] (no tokens, one outside
-    /// the vocabulary, a sequence of another model) before any work; [`Error::OutOfMemory`];
-    /// [`Error::Cancelled`] between chunks. After an error the sequence holds
+    /// [`crate::Error::ContextFull`] and [`crate::Error::InvalidArgument`] (no tokens, one outside
+    /// the vocabulary, a sequence of another model) before any work; [`crate::Error::OutOfMemory`];
+    /// [`crate::Error::Cancelled`] between chunks. After an error the sequence holds
     /// the tokens of all finished chunks and can go on from there.
     pub fn prefill(
         &mut self,
@@ -49,12 +49,7 @@ impl<B: Backend> Context<B> {
         cancel: &CancelFlag,
         mut visit: impl FnMut(Vec<f32>),
     ) -> Result<()> {
-        if tokens.is_empty() {
-            return Err(Error::InvalidArgument(
-                "the prompt has no tokens; at least one is needed".into(),
-            ));
-        }
-        self.model.check_tokens(tokens)?;
+        self.model.check_prompt(tokens)?;
         self.check_sequence(sequence, tokens.len())?;
         let (model, work) = (&self.model, &mut self.work);
         for chunk in tokens.chunks(self.chunk) {

@@ -54,10 +54,17 @@ impl<B: Backend> Sequence<B> {
     /// their number: what is left of `tokens` can be computed next. Its last
     /// token is left in any case, since what follows is drawn from its logits.
     pub fn keep_prefix(&mut self, tokens: &[u32]) -> usize {
-        let equal = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b);
-        let kept = equal.count().min(tokens.len().saturating_sub(1));
+        let kept = self
+            .common_prefix(tokens)
+            .min(tokens.len().saturating_sub(1));
         self.truncate(kept);
         kept
+    }
+
+    /// How many of its first tokens are those of `tokens` too.
+    pub(crate) fn common_prefix(&self, tokens: &[u32]) -> usize {
+        let equal = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b);
+        equal.count()
     }
 
     /// Forgets all tokens from `len` on, so that others can follow.

@@ -11,6 +11,7 @@ fn help_texts_are_as_committed() {
         ("run-generate", &["generate", "--help"]),
         ("run-chat", &["chat", "--help"]),
         ("run-eval", &["eval", "--help"]),
+        ("run-serve", &["serve", "--help"]),
     ] {
         let help = run(args).text();
         let path = repository(&format!("tests/data/help/{name}.txt"));

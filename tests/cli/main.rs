@@ -12,5 +12,6 @@ mod generate;
 mod help;
 mod kv;
 mod linking;
+mod serve;
 mod signals;
 mod support;

@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::chat::ChatArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
+use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,6 +39,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Measure how well a model predicts a text (perplexity)
     Eval(EvalArgs),
+    /// Answer requests over HTTP, as OpenAI's API does
+    Serve(ServeArgs),
 }
 
 /// How results are shown.

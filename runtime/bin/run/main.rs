@@ -16,6 +16,7 @@ mod model_args;
 mod output;
 mod reply;
 mod sampling_args;
+mod serve;
 mod session;
 mod summary;
 mod ui;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Serve(args) => serve::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

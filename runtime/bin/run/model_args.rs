@@ -47,7 +47,11 @@ pub struct ContextArgs {
     pub ctx_size: Option<usize>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+/// A whole number above 0.
+///
+/// # Errors
+/// What is wrong with `text`.
+pub fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1 is needed".into()),
         Ok(n) => Ok(n),

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 
 /// How tokens are drawn. What no flag says, the checkpoint's generation
 /// configuration does.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sampling (what is not given comes from the checkpoint)")]
 pub struct SamplingArgs {
     /// Tokens to generate at most [default: until the context is full]

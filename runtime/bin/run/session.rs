@@ -15,6 +15,11 @@ use crate::ui::Ui;
 
 /// What a subcommand does with a model, wherever that computes.
 pub trait Task {
+    /// Sequences that it holds at once.
+    fn sequences(&self) -> usize {
+        1
+    }
+
     /// Goes on from a checkpoint that is opened and planned for.
     ///
     /// # Errors
@@ -56,6 +61,7 @@ pub fn open(
     let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
     let options = ContextOptions {
         n_ctx,
+        sequences: task.sequences(),
         chunk: args.chunk,
         ..ContextOptions::default()
     };

@@ -2,6 +2,7 @@
 //! kernels tell apart. Without a GPU the kernels are emulated; with the feature
 //! `gpu-tests` the same tests run on a device.
 
+mod batch;
 mod checkpoint;
 mod models;
 

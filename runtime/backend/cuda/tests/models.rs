@@ -34,6 +34,7 @@ fn chunked<B: Backend>(
         n_ctx: Some(200),
         policy: policy.clone(),
         chunk,
+        ..ContextOptions::default()
     };
     Context::new(model.clone(), &options).unwrap_or_else(|e| panic!("{e}"))
 }
