@@ -9,14 +9,14 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use kcache::backend::Backend;
 use kcache::backend::cpu::matmul::{Product, matmul, matmul_many};
 use kcache::backend::cpu::prefill_attention::prefill_attention;
 use kcache::backend::cpu::rope::{RopeTable, rotate};
-use kcache::backend::cpu::{dot, mlp, norm, softmax};
+use kcache::backend::cpu::{Cpu, dot, mlp, norm, softmax};
 use kcache::cache::BlockStore;
 use kcache::models::config::{RopeConfig, RopeScaling, RopeStyle};
 use kcache::models::{DType, Tensor};
-use rayon::prelude::*;
 
 #[path = "../runtime/backend/cpu/dot/testing.rs"]
 #[allow(dead_code)] // the tests use all of it
@@ -30,7 +30,8 @@ const BIG: usize = 192 << 20;
 fn main() {
     let bench = Bench::from_args();
     println!("{} threads", rayon::current_num_threads());
-    let roof = read_bandwidth();
+    let cpu = Cpu::new(None).expect("threads");
+    let roof = cpu.bandwidth().expect("memory").near / 1e9;
     println!("memory read {roof:31.1} GB/s");
     bench.matrix_vector(roof);
     bench.decode_step();
@@ -218,21 +219,6 @@ fn best(mut run: impl FnMut()) -> Duration {
         runs += 1;
     }
     best
-}
-
-/// GB/s of all threads adding up a big array.
-fn read_bandwidth() -> f64 {
-    let words: Vec<u64> = (0..BIG as u64 / 8).collect();
-    let time = best(|| {
-        let add = |chunk: &[u64]| chunk.iter().fold(0u64, |a, b| a.wrapping_add(*b));
-        black_box(
-            words
-                .par_chunks(1 << 17)
-                .map(add)
-                .reduce(|| 0, u64::wrapping_add),
-        );
-    });
-    (words.len() * 8) as f64 / 1e9 / time.as_secs_f64()
 }
 
 /// Weights of 30 blocks and of the output.

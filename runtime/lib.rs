@@ -30,6 +30,7 @@ pub mod cache;
 pub mod driver;
 pub mod engine;
 pub mod ffi;
+pub mod synthetic;
 
 mod error;
 

@@ -9,9 +9,8 @@
 //! common. `benches/peers/torch_decode.py` prints the same figures for PyTorch.
 #![allow(clippy::print_stdout)]
 
-mod geometry;
+mod queries;
 mod step;
-mod synthetic;
 
 use std::time::Instant;
 
@@ -21,13 +20,13 @@ use kcache::backend::SequenceCache;
 use kcache::backend::cuda::Cuda;
 use kcache::cache::{KvCounters, KvPolicy, Selection};
 use kcache::driver::{DeviceChoice, Placement};
+use kcache::synthetic::Geometry;
 
-use geometry::Geometry;
 use step::Bench;
 
 #[derive(Debug, Parser)]
 struct Args {
-    #[arg(long, value_enum, default_value = "llama2-7b")]
+    #[arg(long, default_value = "llama2-7b")]
     geometry: Geometry,
     /// Sequences.
     #[arg(long, default_value_t = 8)]

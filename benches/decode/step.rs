@@ -8,11 +8,12 @@ use kcache::backend::{Backend, Projection, SequenceCache};
 use kcache::cache::{KvCounters, KvPolicy};
 use kcache::driver::DeviceBuffer;
 use kcache::models::config::ModelConfig;
+use kcache::synthetic::{Pool, layer_shapes};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Args;
-use crate::synthetic::{Synthetic, queries};
+use crate::queries::queries;
 
 /// Different rows of K and of V; positions make more of those of K.
 const ROWS: usize = 8192;
@@ -59,8 +60,8 @@ struct Work {
 impl Bench {
     pub fn new(backend: Cuda, args: &Args, policy: &KvPolicy) -> Result<Self> {
         let config = args.geometry.config(args.layers, args.length);
-        let synthetic = Synthetic::new(1)?;
-        let work = Work::new(&backend, &config, &synthetic, args)?;
+        let pool = Pool::new(1, 1.0)?;
+        let work = Work::new(&backend, &config, &pool, args)?;
         let caches = (0..args.batch).map(|_| backend.kv_cache(&config, policy, args.length));
         let mut bench = Self {
             caches: caches.collect::<Result<_>>()?,
@@ -71,12 +72,12 @@ impl Bench {
             step: 0,
             length: args.length - 2 * args.steps,
         };
-        bench.fill(&synthetic)?;
+        bench.fill(&pool)?;
         Ok(bench)
     }
 
     /// Appends random rows to every layer of every cache.
-    fn fill(&mut self, synthetic: &Synthetic) -> Result<()> {
+    fn fill(&mut self, pool: &Pool) -> Result<()> {
         let length = self.length;
         let Self {
             config,
@@ -85,8 +86,8 @@ impl Bench {
             ..
         } = self;
         let width = config.kv_dim();
-        let keys = synthetic.matrix(backend, 0, [ROWS, width])?;
-        let values = synthetic.matrix(backend, 1 << 20, [ROWS, width])?;
+        let keys = backend.matrix(&pool.shared(0, [ROWS, width])?)?;
+        let values = backend.matrix(&pool.shared(1 << 20, [ROWS, width])?)?;
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for cache in &mut self.caches {
             for first in (0..length).step_by(CHUNK) {
@@ -149,27 +150,14 @@ impl Bench {
 }
 
 impl Work {
-    fn new(
-        backend: &Cuda,
-        config: &ModelConfig,
-        synthetic: &Synthetic,
-        args: &Args,
-    ) -> Result<Self> {
+    fn new(backend: &Cuda, config: &ModelConfig, pool: &Pool, args: &Args) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_dim(), config.kv_dim());
-        let shapes = [
-            [q, hidden],
-            [kv, hidden],
-            [kv, hidden],
-            [hidden, q],
-            [inner, hidden],
-            [inner, hidden],
-            [hidden, inner],
-        ];
         let layer = |l: usize| -> Result<Layer> {
             let mut all = Vec::new();
-            for (i, shape) in shapes.into_iter().enumerate() {
-                all.push(synthetic.matrix(backend, (7 * l + i) * 999_424, shape)?);
+            for (i, shape) in layer_shapes(config).into_iter().enumerate() {
+                let tensor = pool.shared((7 * l + i) * 999_424, shape)?;
+                all.push(backend.matrix(&tensor)?);
             }
             Ok(all.try_into().unwrap_or_else(|_| unreachable!("seven")))
         };
@@ -180,12 +168,12 @@ impl Work {
         let head = [config.vocab_size, hidden];
         Ok(Self {
             rope: backend.rope(config)?,
-            norm: synthetic.vector(backend, q.max(hidden))?,
+            norm: backend.vector(&pool.shared(0, [1, q.max(hidden)])?)?,
             queries: queries(backend, [2 * args.steps, args.batch, q], args.rho)?,
-            rows: synthetic.matrix(backend, 1 << 21, [2 * args.steps * args.batch, kv])?,
+            rows: backend.matrix(&pool.shared(1 << 21, [2 * args.steps * args.batch, kv])?)?,
             head: match args.attention {
                 true => None,
-                false => Some(synthetic.matrix(backend, 0, head)?),
+                false => Some(backend.matrix(&pool.shared(0, head)?)?),
             },
             layers,
             drawn: backend.activation(q)?,

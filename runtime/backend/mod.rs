@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod cuda;
 
+mod bandwidth;
 mod choice;
 mod memory;
 
@@ -15,6 +16,7 @@ use kcache_models::weights::{Linear, WeightSizes};
 use crate::Result;
 use crate::cache::{KvCounters, KvPolicy};
 
+pub use bandwidth::Bandwidth;
 pub use choice::{AnyBackend, Chosen};
 pub use memory::{HostMemory, Memory};
 
@@ -50,6 +52,12 @@ pub trait Backend: Send + Sync + 'static {
     /// memories, and what those have for them and everything else. `loaded`:
     /// whether the weights are among what is taken already.
     fn memory(&self, config: &ModelConfig, weights: &WeightSizes, loaded: bool) -> Result<Memory>;
+
+    /// Measures how fast this backend's memories can be read at all.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`]; [`crate::Error::Device`].
+    fn bandwidth(&self) -> Result<Bandwidth>;
 
     /// Runs `work`, which may call the other methods, with the backend's
     /// threads or device context current.

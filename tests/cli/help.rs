@@ -12,6 +12,7 @@ fn help_texts_are_as_committed() {
         ("run-chat", &["chat", "--help"]),
         ("run-eval", &["eval", "--help"]),
         ("run-serve", &["serve", "--help"]),
+        ("run-bench", &["bench", "--help"]),
     ] {
         let help = run(args).text();
         let path = repository(&format!("tests/data/help/{name}.txt"));

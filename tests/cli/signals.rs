@@ -81,3 +81,25 @@ fn while_waiting_for_a_turn_the_program_ends() {
     assert_eq!(finish(child).code, Some(130));
     drop(stdin);
 }
+
+#[test]
+fn while_measuring_the_program_ends_at_once() {
+    // One chunk that takes long, so that the end cannot come between two.
+    let flags = ["-p", "6000", "--chunk", "6000", "-n", "0"];
+    let mut child = spawn(&mut demo_command("bench", &flags));
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.starts_with("roof:") {
+        line.clear();
+        assert!(
+            stderr.read_line(&mut line).expect("text") > 0,
+            "ended before it measured"
+        );
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = Instant::now();
+    interrupt(&child);
+    let run = finish(child);
+    println!("ended after {:?}", asked.elapsed());
+    assert_eq!((run.code, run.stdout.as_str()), (Some(130), ""));
+}

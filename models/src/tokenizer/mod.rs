@@ -5,6 +5,7 @@
 //! holds back more than the start of one character.
 
 mod byte_level;
+mod bytes;
 mod gguf;
 mod hf;
 mod hf_bpe;
@@ -75,6 +76,15 @@ impl Tokenizer {
     /// and for unknown pre-tokenizers, [`Error::Invalid`] naming the key otherwise.
     pub fn from_gguf(file: &GgufFile, rows: usize) -> Result<Self> {
         gguf::read(file, rows).map(Self::new)
+    }
+
+    /// A tokenizer of single bytes, for a model without a text of its own whose
+    /// embedding has `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for fewer than 256 rows.
+    pub fn of_bytes(rows: usize) -> Result<Self> {
+        bytes::parts(rows).map(Self::new)
     }
 
     fn new(parts: Parts) -> Self {

@@ -64,7 +64,7 @@ pub(super) fn spelt_bytes(token: &str, spelling: Spelling) -> Vec<u8> {
 
 /// GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes
 /// are U+0100 onwards in ascending order.
-fn byte_level(c: char) -> Option<u8> {
+pub(super) fn byte_level(c: char) -> Option<u8> {
     let code = u32::from(c);
     match code {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => Some(code as u8),

@@ -14,6 +14,7 @@ pub mod prefill_attention;
 pub mod rope;
 pub mod softmax;
 
+mod bandwidth;
 mod load;
 
 use std::ops::Range;
@@ -24,7 +25,7 @@ use kcache_models::weights::WeightSizes;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Backend, Memory, Projection, SequenceCache};
+use super::{Backend, Bandwidth, Memory, Projection, SequenceCache};
 use crate::cache::{KvCache, KvCounters, KvPolicy};
 use crate::driver::HostLimits;
 use crate::{Error, Result};
@@ -117,6 +118,11 @@ impl Backend for Cpu {
             available: limits.left().map(|left| left + taken),
             host: None,
         })
+    }
+
+    fn bandwidth(&self) -> Result<Bandwidth> {
+        let near = bandwidth::read(&self.pool)?;
+        Ok(Bandwidth { near, link: None })
     }
 
     fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {

@@ -6,6 +6,7 @@
 
 mod activation;
 mod append;
+mod bandwidth;
 mod decode;
 mod far_values;
 mod geometry;

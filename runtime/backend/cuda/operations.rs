@@ -12,7 +12,7 @@ use kcache_models::weights::WeightSizes;
 use super::activation::{Form, Rotated};
 use super::kernels::{Prefill, Product, Rotation};
 use super::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo, geometry, load};
-use crate::backend::{Backend, HostMemory, Memory, Projection};
+use crate::backend::{Backend, Bandwidth, HostMemory, Memory, Projection};
 use crate::cache::KvPolicy;
 use crate::driver::{DeviceBuffer, HostLimits};
 use crate::{Error, Result};
@@ -57,6 +57,10 @@ impl Backend for Cuda {
                 available: Some(HostLimits::read().spare()),
             }),
         })
+    }
+
+    fn bandwidth(&self) -> Result<Bandwidth> {
+        self.copy_bandwidth()
     }
 
     /// One pass at a time: stages and workspaces are those of the pass. The

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::chat::ChatArgs;
 use crate::eval::EvalArgs;
 use crate::generate::GenerateArgs;
@@ -41,6 +42,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Answer requests over HTTP, as OpenAI's API does
     Serve(ServeArgs),
+    /// Measure how fast a model reads and generates
+    Bench(BenchArgs),
 }
 
 /// How results are shown.

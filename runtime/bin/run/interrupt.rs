@@ -33,7 +33,8 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Runs `wait`, which blocks until input comes; a signal ends the program.
+    /// Runs `wait`, which has nothing to finish or to clean up; a signal ends the
+    /// program.
     pub fn while_waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
         self.waiting.store(true, Ordering::SeqCst);
         let came = wait();

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use kcache::cache::{GroupScore, KvPolicy, Selection, Weighting};
 
 use crate::failure::{Failure, Result};
+use crate::sizes::Sizes;
 
 /// Bound on the rows of `--v-top-p` where `--v-max-rows` gives none.
 pub const MAX_ROWS: usize = 512;
@@ -49,7 +50,7 @@ pub struct KvArgs {
     pub kv: Kv,
     /// V rows of each KV head, beside sinks and window [default: 128]
     #[arg(long, value_name = "N", env = "KCACHE_V_TOP_N")]
-    pub v_top_n: Option<usize>,
+    pub v_top_n: Option<Sizes>,
     /// Instead of a number: the fewest V rows with this attention mass
     #[arg(
         long,
@@ -94,24 +95,42 @@ impl KvArgs {
     /// [`Failure::Input`] for a V flag without `--kv kcache`, and what
     /// [`KvPolicy::validate`] refuses.
     pub fn policies(&self) -> Result<Vec<KvPolicy>> {
-        let full = KvPolicy::full();
-        let policies = match self.kv {
-            Kv::Kcache => vec![self.kcache()],
-            Kv::Auto => vec![self.without_v_flags(full)?, KvPolicy::kcache()],
-            Kv::Full => vec![self.without_v_flags(full)?],
-            Kv::FullOffload => vec![self.without_v_flags(KvPolicy::full_offload())?],
-        };
-        for policy in &policies {
-            policy.validate()?;
+        let mut sweep = self.sweep()?;
+        match sweep.len() {
+            1 => Ok(sweep.remove(0)),
+            n => Err(Failure::Input(format!(
+                "--v-top-n takes one number here, got {n}; run bench takes several"
+            ))),
         }
-        Ok(policies)
     }
 
-    /// `--kv kcache` with the `--v` flags.
+    /// As [`KvArgs::policies`], for each number of `--v-top-n`.
+    ///
+    /// # Errors
+    /// As [`KvArgs::policies`].
+    pub fn sweep(&self) -> Result<Vec<Vec<KvPolicy>>> {
+        let full = KvPolicy::full();
+        let sweep = match self.kv {
+            Kv::Kcache => self.selections().map(|s| vec![self.with(s)]).collect(),
+            Kv::Auto => vec![vec![self.without_v_flags(full)?, KvPolicy::kcache()]],
+            Kv::Full => vec![vec![self.without_v_flags(full)?]],
+            Kv::FullOffload => vec![vec![self.without_v_flags(KvPolicy::full_offload())?]],
+        };
+        for policy in sweep.iter().flatten() {
+            policy.validate()?;
+        }
+        Ok(sweep)
+    }
+
+    /// `--kv kcache` with the `--v` flags, of `--v-top-n` its first number.
     pub fn kcache(&self) -> KvPolicy {
+        self.with(self.selections().next().flatten())
+    }
+
+    fn with(&self, selection: Option<Selection>) -> KvPolicy {
         let default = KvPolicy::kcache();
         KvPolicy {
-            selection: self.selection().unwrap_or(default.selection),
+            selection: selection.unwrap_or(default.selection),
             sinks: self.v_sinks.unwrap_or(default.sinks),
             window: self.v_window.unwrap_or(default.window),
             dense_layers: self.v_dense_layers.unwrap_or(default.dense_layers),
@@ -123,10 +142,14 @@ impl KvArgs {
         }
     }
 
-    fn selection(&self) -> Option<Selection> {
-        let top_n = self.v_top_n.map(|n| Selection::TopN { n });
+    /// What the flags select, one for each number of `--v-top-n`.
+    fn selections(&self) -> impl Iterator<Item = Option<Selection>> {
         let n_max = self.v_max_rows.unwrap_or(MAX_ROWS);
-        top_n.or(self.v_top_p.map(|p| Selection::TopP { p, n_max }))
+        let top_p = self.v_top_p.map(|p| Selection::TopP { p, n_max });
+        let top_n = self.v_top_n.iter().flat_map(|Sizes(sizes)| sizes);
+        let other = self.v_top_n.is_none().then_some(top_p);
+        let top_n = top_n.map(|&n| Some(Selection::TopN { n }));
+        other.into_iter().chain(top_n)
     }
 
     fn without_v_flags(&self, policy: KvPolicy) -> Result<KvPolicy> {

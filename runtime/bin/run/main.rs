@@ -2,6 +2,7 @@
 //!
 //! Text and results go to standard output, everything else to standard error.
 
+mod bench;
 mod chat;
 mod cli;
 mod console;
@@ -18,6 +19,7 @@ mod reply;
 mod sampling_args;
 mod serve;
 mod session;
+mod sizes;
 mod summary;
 mod ui;
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,14 @@ pub struct ModelArgs {
     /// Hugging Face directory or GGUF file
     #[arg(short, long, value_name = "PATH", env = "KCACHE_MODEL")]
     pub model: PathBuf,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// How a model is read and computed with.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ComputeArgs {
     /// Where to compute: auto, cpu, or cuda:N for the GPU of that number; auto is the first GPU that can run the model, else the CPU
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto, env = "KCACHE_DEVICE")]
     pub device: DeviceChoice,
@@ -28,7 +36,7 @@ pub struct ModelArgs {
     pub chunk: Option<usize>,
 }
 
-impl ModelArgs {
+impl ComputeArgs {
     /// How the files are read.
     pub fn reading(&self) -> Reading {
         match self.no_mmap {

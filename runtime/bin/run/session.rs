@@ -10,7 +10,7 @@ use kcache::models::Checkpoint;
 use kcache::{Context, Error, Model};
 
 use crate::failure::{Failure, Result};
-use crate::model_args::ModelArgs;
+use crate::model_args::{ComputeArgs, ModelArgs};
 use crate::ui::Ui;
 
 /// What a subcommand does with a model, wherever that computes.
@@ -31,7 +31,8 @@ pub trait Task {
 pub struct Opened<B> {
     /// What the files hold.
     pub checkpoint: Checkpoint,
-    plan: MemoryPlan,
+    /// What one sequence takes.
+    pub plan: MemoryPlan,
     backend: B,
     /// Why this is not the device that one would expect.
     remark: Option<String>,
@@ -44,21 +45,34 @@ struct Wish {
     policies: Vec<KvPolicy>,
 }
 
-/// Opens the checkpoint, chooses the device and plans a context of `n_ctx`
-/// tokens, or of as many as the model was made for and fit the memory, under the
-/// first of `policies` that allows it; `task`
-/// goes on from there.
+/// Opens the checkpoint and goes on as [`open_checkpoint`].
 ///
 /// # Errors
-/// For a bad checkpoint, a device that cannot be used, and a context that the
-/// model or the memory does not allow; those of `task`.
+/// For a bad checkpoint; as [`open_checkpoint`].
 pub fn open(
     args: &ModelArgs,
     n_ctx: Option<usize>,
     policies: Vec<KvPolicy>,
     task: impl Task,
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open_by(&args.model, args.reading())?;
+    let checkpoint = Checkpoint::open_by(&args.model, args.compute.reading())?;
+    open_checkpoint(checkpoint, &args.compute, n_ctx, policies, task)
+}
+
+/// Chooses the device and plans a context of `n_ctx` tokens, or of as many as the
+/// model was made for and fit the memory, under the first of `policies` that
+/// allows it; `task` goes on from there.
+///
+/// # Errors
+/// For a device that cannot be used, and a context that the model or the memory
+/// does not allow; those of `task`.
+pub fn open_checkpoint(
+    checkpoint: Checkpoint,
+    args: &ComputeArgs,
+    n_ctx: Option<usize>,
+    policies: Vec<KvPolicy>,
+    task: impl Task,
+) -> Result<()> {
     let options = ContextOptions {
         n_ctx,
         sequences: task.sequences(),

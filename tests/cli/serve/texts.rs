@@ -159,6 +159,9 @@ fn models_are_listed() {
     assert_eq!(card["max_model_len"], 64);
     assert_eq!(server.get("/v1/models/llama-gqa-llama3-rope").ok(), *card);
     assert_eq!(server.get("/v1/models/other").status, 404);
+    let named = Server::small(&["--served-model-name", "org/model"]);
+    assert_eq!(named.get("/v1/models/org/model").ok()["id"], "org/model");
+    assert_eq!(named.get("/v1/models/org%2Fmodel").ok()["id"], "org/model");
     assert_eq!(server.get("/health").ok(), json!({"status": "ok"}));
 }
 

@@ -144,6 +144,19 @@ fn each_v_flag_sets_its_field() {
 }
 
 #[test]
+fn a_list_of_rows_is_a_sweep() {
+    let flags = ["run", "--kv", "kcache", "--v-top-n", "8,32-64*2"];
+    let kv = Flags::try_parse_from(flags).expect("flags parse").kv;
+    let sweep = kv.sweep().unwrap().concat();
+    let expected = [8, 32, 64].map(|n| Selection::TopN { n });
+    let selections: Vec<_> = sweep.iter().map(|p| p.selection).collect();
+    assert_eq!(selections, expected);
+    let error = kv.policies().unwrap_err().to_string();
+    assert!(error.contains("got 3"), "{error}");
+    assert_eq!(policies("--kv kcache --v-top-p 0.9").unwrap().len(), 1);
+}
+
+#[test]
 fn the_help_names_the_defaults_of_the_policy() {
     let default = KvPolicy::kcache();
     let Selection::TopN { n } = default.selection else {

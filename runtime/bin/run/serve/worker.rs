@@ -40,7 +40,7 @@ struct Client {
     first_token: Option<Instant>,
     prompt_tokens: usize,
     updates: Sender<Update>,
-    _place: Place,
+    place: Place,
 }
 
 impl<B: Backend> Worker<B> {
@@ -190,16 +190,14 @@ impl<B: Backend> Worker<B> {
             new_tokens: stats.new_tokens,
         };
         // The text is complete; whether somebody still wants it is theirs to know.
-        let _ = client.updates.try_send(Update::Finished(ending));
+        client.leave(Update::Finished(ending));
     }
 
     fn fail(&mut self, id: TextId, error: &Error) {
         self.note_fault(error);
         if let Some(client) = self.clients.remove(&id) {
             self.log(&client, Outcome::failed(error), &Stats::default());
-            let _ = client
-                .updates
-                .try_send(Update::Failed(ApiError::from(error)));
+            client.leave(Update::Failed(ApiError::from(error)));
         }
     }
 
@@ -234,6 +232,12 @@ impl<B: Backend> Worker<B> {
 }
 
 impl Client {
+    /// Sends the last update. The place is free before the client knows.
+    fn leave(self, last: Update) {
+        drop(self.place);
+        let _ = self.updates.try_send(last);
+    }
+
     fn new(request: Request) -> Self {
         Self {
             id: request.id,
@@ -243,7 +247,7 @@ impl Client {
             first_token: None,
             prompt_tokens: request.prompt.len(),
             updates: request.client,
-            _place: request.place,
+            place: request.place,
         }
     }
 

@@ -60,7 +60,7 @@ pub fn router(shared: Arc<Shared>, max_body: usize) -> Router {
         .route(Endpoint::Chat.path(), post(chat))
         .route(Endpoint::Completions.path(), post(completions))
         .route("/v1/models", get(models))
-        .route("/v1/models/{name}", get(model))
+        .route("/v1/models/{*name}", get(model))
         .route_layer(middleware::from_fn_with_state(shared.clone(), authorize))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
