@@ -49,6 +49,7 @@ impl TensorMap {
             row_bytes: 2 * columns as u64,
             box_sizes: [BOX_COLUMNS, box_rows],
         };
+        let _current = matrix.context().enter()?;
         let mut map = Self(sys::TensorMapBits([0; 16]));
         let address = matrix.address() as *mut c_void;
         let code = encode.encode(&mut map.0, address, &layout);

@@ -193,12 +193,15 @@ extern "C" fn cuTensorMapEncodeTiled(
         swizzle,
         outside,
     ];
-    let encoded = layout.encode().map(Argument::to_bytes);
-    match encoded.as_deref().map(<[u8; 128]>::try_from) {
-        Ok(Ok(bytes)) if form == [1, 2, 64, 0, 3, 0] && strides == [1, 1] => {
-            give(map, bytes);
-            0
+    // As the driver, though nothing of the device is asked for.
+    on_device(|_, _| {
+        let encoded = layout.encode().map(Argument::to_bytes);
+        match encoded.as_deref().map(<[u8; 128]>::try_from) {
+            Ok(Ok(bytes)) if form == [1, 2, 64, 0, 3, 0] && strides == [1, 1] => {
+                give(map, bytes);
+                Ok(())
+            }
+            _ => Err(INVALID_VALUE),
         }
-        _ => INVALID_VALUE,
-    }
+    })
 }
