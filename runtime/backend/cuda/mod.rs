@@ -22,6 +22,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod tuning;
 mod uploads;
 
 use std::sync::Mutex;
@@ -36,6 +37,7 @@ pub use kv_cache::CudaKvCache;
 pub use load::Matrix;
 pub use rope::RopeTable;
 pub use step::StepMemo;
+pub use tuning::{Choices, PrefillKernel, ProductKernel, ProductRule, ScanKernel, Tuning};
 
 use kernels::Kernels;
 use stage::Stages;
@@ -62,13 +64,22 @@ impl Cuda {
     /// # Errors
     /// [`crate::Error::Device`], for example where the driver is too old for the kernels.
     pub fn new(device: Device) -> Result<Self> {
+        Self::with_tuning(device, &Tuning::embedded()?)
+    }
+
+    /// As [`Self::new`], with the kernels that `tuning` names.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`crate::Error::InvalidArgument`] where the table has no kernels for the
+    /// device.
+    pub fn with_tuning(device: Device, tuning: &Tuning) -> Result<Self> {
         let context = Context::new(device)?;
         Ok(Self {
             uploads: Uploads::default(),
             step: Mutex::new(None),
             stages: Mutex::new(Stages::new(&context)?),
             turn: Mutex::new(()),
-            kernels: Kernels::load(&context)?,
+            kernels: Kernels::load(&context, tuning)?,
             stream: Stream::new(&context)?,
             context,
         })

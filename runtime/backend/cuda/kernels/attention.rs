@@ -7,13 +7,14 @@ use gpu_kernels::prefill_attention::{
 use gpu_kernels::prefill_attention_wgmma as by_warpgroups;
 use half::bf16;
 
-use super::{ByHead, check_lengths, function, has_warpgroups, sizes};
+use super::super::tuning::{Choices, PrefillKernel};
+use super::{ByHead, check_lengths, function, sizes};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
 
 /// The kernels of `prefill_attention.rs` and `prefill_attention_wgmma`.
 pub struct Kernels {
     by_warps: ByHead,
-    /// By the size of a head; none where it is not Hopper.
+    /// By the size of a head, if they are chosen.
     by_warpgroups: Vec<(usize, Function)>,
 }
 
@@ -42,7 +43,7 @@ pub struct Prefill<'a> {
 }
 
 impl Kernels {
-    pub fn load(module: &Module) -> Result<Self> {
+    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
         let by_warps = ByHead::load(
             module,
             [
@@ -57,7 +58,8 @@ impl Kernels {
             (128, &by_warpgroups::PREFILL_ATTENTION_WGMMA_128_BF16),
             (256, &by_warpgroups::PREFILL_ATTENTION_WGMMA_256_BF16),
         ];
-        let hopper = hopper.into_iter().filter(|_| has_warpgroups(module));
+        let chosen = choices.prefill_attention == PrefillKernel::Warpgroups;
+        let hopper = hopper.into_iter().filter(|_| chosen);
         Ok(Self {
             by_warps,
             by_warpgroups: hopper

@@ -8,9 +8,8 @@ mod rows;
 
 use cuda_std::Kernel;
 
-use crate::driver::{
-    Architecture, Context, DriverError, Function, Module, Portability, PtxImage, Result,
-};
+use super::tuning::Tuning;
+use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
 pub(super) use decode::{
@@ -35,34 +34,27 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles the embedded images for the device of `context`.
-    pub fn load(context: &Context) -> Result<Self> {
+    /// Compiles the embedded images for the device of `context`, and takes the kernels that
+    /// `tuning` names.
+    pub fn load(context: &Context, tuning: &Tuning) -> crate::Result<Self> {
         let images: Vec<PtxImage<'_>> = IMAGES
             .iter()
             .map(|text| PtxImage::new(text))
             .collect::<Result<_>>()?;
         let module = Module::load(context, "kcache", &images)?;
+        let choices = tuning.of(&module.architecture().to_string())?;
         Ok(Self {
             rows: rows::Kernels::load(&module)?,
-            product: product::Kernels::load(&module)?,
+            product: product::Kernels::load(&module, choices)?,
             rope: rope::Kernels::load(&module)?,
-            attention: attention::Kernels::load(&module)?,
-            decode: decode::Kernels::load(&module)?,
+            attention: attention::Kernels::load(&module, choices)?,
+            decode: decode::Kernels::load(&module, choices)?,
         })
     }
 }
 
 fn function(module: &Module, kernel: &Kernel) -> Result<Function> {
     module.function(kernel.name)
-}
-
-/// Whether the image that was loaded has the kernels for Hopper alone.
-fn has_warpgroups(module: &Module) -> bool {
-    let Architecture {
-        capability,
-        portability,
-    } = module.architecture();
-    portability == Portability::Exact && (capability.major, capability.minor) == (9, 0)
 }
 
 /// One kernel for each size of a head.

@@ -14,7 +14,7 @@ use crate::engine::{
 
 fn batch(shape: &super::Shape, seed: u64, policy: KvPolicy) -> Batch<Cuda> {
     let folder = shape.write(seed);
-    let model = Model::load(folder.path(), device(0), &mut |_, _| Ok(()));
+    let model = Model::load(folder.path(), device(), &mut |_, _| Ok(()));
     let options = ContextOptions {
         n_ctx: Some(128),
         policy,

@@ -6,7 +6,7 @@ use kcache_models::config::ModelConfig;
 use kcache_models::weights::WeightSizes;
 
 use super::checkpoint::{ALONE, GROUPED, Shape};
-use super::{Pair, assert_close};
+use super::{HOPPER, Pair, assert_close, device_with_newest_kernels};
 use crate::backend::Backend;
 use crate::cache::{KvPolicy, Selection, Weighting};
 use crate::engine::{CancelFlag, Context, ContextOptions, Model, Sequence, Step};
@@ -119,13 +119,15 @@ fn dense_attention_equals_the_processors() {
 }
 
 #[test]
-#[cfg(not(feature = "gpu-tests"))]
-fn a_device_of_hopper_equals_the_processors() {
-    compare(
-        &Pair::on(1, &GROUPED, 4),
-        &[("full", KvPolicy::full())],
-        ROUNDED,
-    );
+fn the_newest_kernels_equal_the_processors() {
+    for ordinal in [0, HOPPER] {
+        let pair = Pair::on(device_with_newest_kernels(ordinal), &GROUPED, 4);
+        let policies = [
+            ("full", KvPolicy::full()),
+            ("rows", top_n(16, Weighting::MeanV)),
+        ];
+        compare(&pair, &policies, ROUNDED);
+    }
 }
 
 #[test]
