@@ -4,11 +4,14 @@
 
 #[path = "../benches/ops/report.rs"]
 mod report;
+#[path = "../benches/ops/tuning.rs"]
+mod tuning;
 #[path = "../benches/ops/work.rs"]
 mod work;
 
 use std::collections::HashSet;
 
+use kcache::backend::cuda::{PrefillKernel, ProductKernel, ProductRule, Tuning};
 use report::{Measurement, Peer, Roof, TABLE_HEAD};
 use work::{Case, Work, cases};
 
@@ -128,4 +131,58 @@ fn every_model_has_every_operation() {
         k: 11_008,
     };
     assert!(cases.iter().any(|case| case.work == down));
+}
+
+#[test]
+fn the_table_of_kernels_follows_from_times() {
+    let lines = r#"
+        {"id": "product 1x64x32", "kernel": "gemv_1_bf16", "us": 2}
+        {"id": "product 1x64x32", "kernel": "gemm_skinny_8_bf16", "us": 1}
+        {"id": "product 1x128x32", "kernel": "gemv_1_bf16", "us": 2}
+        {"id": "product 1x128x32", "kernel": "gemm_skinny_8_bf16", "us": 3}
+        {"id": "product 9x64x32", "kernel": "gemm_wgmma_128_bf16", "us": 3}
+        {"id": "attention 9x1x1x64", "kernel": "prefill_attention_64_bf16", "us": 3}
+        {"id": "attention 9x1x1x64", "kernel": "prefill_attention_wgmma_64_bf16", "us": 2}
+        {"id": "rms_norm 9x64", "kernel": "rmsnorm_bf16", "us": 3}
+    "#;
+    let before = Tuning::embedded().unwrap();
+    let table = tuning::updated(before.clone(), "sm_90a", lines).unwrap();
+    let choices = table.of("sm_90a").unwrap();
+    let rule = |rows, size: Option<[usize; 2]>, kernel| ProductRule {
+        rows,
+        columns: size.map(|size| size[0]),
+        depth: size.map(|size| size[1]),
+        kernel,
+    };
+    assert_eq!(
+        choices.product,
+        [
+            rule(Some(1), Some([128, 32]), ProductKernel::Gemv),
+            rule(Some(1), None, ProductKernel::GemmSkinny),
+            rule(None, None, ProductKernel::GemmWgmma128),
+        ]
+    );
+    assert_eq!(choices.prefill_attention, PrefillKernel::Warpgroups);
+    assert_eq!(table.of("sm_80").unwrap(), before.of("sm_80").unwrap());
+    // What was not measured stays.
+    let unmeasured = tuning::updated(table.clone(), "sm_90a", "").unwrap();
+    assert_eq!(unmeasured, table);
+    assert_eq!(
+        Tuning::parse(&tuning::to_text(&table), "text").unwrap(),
+        table
+    );
+    assert!(tuning::updated(table, "sm_75", lines).is_err());
+}
+
+#[test]
+fn the_embedded_table_is_written_as_the_bench_writes_it() {
+    let embedded = Tuning::embedded().unwrap();
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/runtime/backend/cuda/tuning.json"
+    );
+    assert_eq!(
+        tuning::to_text(&embedded),
+        std::fs::read_to_string(path).unwrap()
+    );
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! ops --list | python3 benches/peers/torch_ops.py > peer.jsonl
 //! ops --peer peer.jsonl --json ops.jsonl > ops.md
+//! ops --image sm_90a --tuning ops.jsonl > runtime/backend/cuda/tuning.json
 //! ```
 //!
 //! Each kernel is checked before it is timed. Times are medians of replays of a graph, whose
@@ -15,6 +16,7 @@ mod gated;
 mod products;
 mod report;
 mod rows;
+mod tuning;
 mod work;
 
 use std::collections::HashMap;
@@ -24,6 +26,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Parser;
+use kcache::backend::cuda::Tuning;
 use kcache::driver::{DeviceChoice, Placement};
 
 use attention::Prompt;
@@ -45,6 +48,9 @@ struct Args {
     /// Also write JSON lines there.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Print the table of kernels that follows from such JSON lines of the given image, and stop.
+    #[arg(long, requires = "image")]
+    tuning: Option<PathBuf>,
     /// The kernels' image: sm_80 or sm_90a; the best that the device takes if not given.
     #[arg(long)]
     image: Option<String>,
@@ -62,6 +68,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         cases
             .iter()
             .for_each(|case| println!("{}", case.work.to_json()));
+        return Ok(());
+    }
+    if let (Some(path), Some(image)) = (&args.tuning, &args.image) {
+        let lines = fs::read_to_string(path)?;
+        let table = tuning::updated(Tuning::embedded()?, image, &lines)?;
+        print!("{}", tuning::to_text(&table));
         return Ok(());
     }
     let Placement::Cuda(device) = DeviceChoice::Auto.place()? else {
