@@ -97,7 +97,7 @@ impl Pair {
 impl<T: Float16> Arguments<T> {
     /// What every block does: `scan` gives a warp's softmax of queries over its part of the keys.
     #[inline(always)]
-    pub fn run<const DIM: u32, const PARTS: usize, const TILES: usize>(
+    pub fn run<const DIM: u32, const PARTS: usize, const WORDS: usize, const AHEAD: usize>(
         &self,
         words: Words,
         scan: impl Fn(&[U32x4; PARTS], &Keys<T>, &Target, (u32, u32)) -> Softmax,
@@ -114,7 +114,7 @@ impl<T: Float16> Arguments<T> {
         if self.is_last(&pair, blocks, words.arrived()) {
             let parts = (blocks, splits);
             merge_partials(words.stats(), partials.as_const(), pair.group, parts);
-            self.attend::<DIM, TILES>(&pair, words);
+            self.attend::<DIM, WORDS, AHEAD>(&pair, words);
         }
     }
 
@@ -172,7 +172,11 @@ impl<T: Float16> Arguments<T> {
 
     /// Selects, looks up and sums the rows of V of a pair that is scored.
     #[inline(always)]
-    fn attend<const DIM: u32, const TILES: usize>(&self, pair: &Pair, words: Words) {
+    fn attend<const DIM: u32, const WORDS: usize, const AHEAD: usize>(
+        &self,
+        pair: &Pair,
+        words: Words,
+    ) {
         let weights = Weights {
             scores: self.scores(pair),
             stats: words.stats(),
@@ -210,14 +214,21 @@ impl<T: Float16> Arguments<T> {
             add(1, hits);
             add(2, chosen - hits);
         }
-        let kept = words.scratch().cast();
-        let sums = gather::<T, DIM, TILES>(&sources, &weights, pair, dynamic_shared(0), kept);
         let rest = Rest {
             weighting: self.weighting,
             totals: self.totals.offset(pair.sequence),
-            kept,
+            kept: words.scratch().cast(),
         };
-        rest.write::<T, DIM, TILES>(self.out.offset(pair.head * DIM as usize), &sums, pair);
+        let room = dynamic_shared(0);
+        let out = self.out.offset(pair.head * DIM as usize);
+        if pair.group == 1 {
+            gather::<T, DIM, 1, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            rest.write::<T, DIM>(out, (room.cast(), 1), pair);
+        } else {
+            const ALL: usize = MAX_GROUP as usize;
+            gather::<T, DIM, ALL, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            rest.write::<T, DIM>(out, (room.cast(), MAX_GROUP), pair);
+        }
     }
 
     /// Lists the selected rows of the range and gives their number.

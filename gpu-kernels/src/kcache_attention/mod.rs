@@ -82,7 +82,8 @@ const fn largest(numbers: [u32; 4]) -> u32 {
 /// Candidates for `top` rows: as many as the shared memory of the sum has room for anyway, or, for
 /// many rows, a few more than those.
 pub const fn candidates(dim: u32, top: u32) -> u32 {
-    let free = gather::shared_bytes(dim) / select::shared_bytes(1);
+    let free = largest([gather::shared_bytes(dim), weigh::SHARED_BYTES, 0, 0]);
+    let free = free / select::shared_bytes(1);
     let wanted = top + top / 2;
     if wanted < free {
         free
@@ -136,23 +137,24 @@ macro_rules! scan {
         scan_copied::BARRIERS * 2
     };
     (registers, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
-        $arguments.run::<$dim, $parts, { tiles($dim) }>($words, |q, keys, target, part| {
-            scan::scan::<$element, $dim, $parts, { scan::steps($dim) }>(q, keys, target, part)
-        })
+        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
+            $words,
+            |q, keys, target, part| {
+                scan::scan::<$element, $dim, $parts, { scan::steps($dim) }>(q, keys, target, part)
+            },
+        )
     };
     (copies, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
         let barriers = $words.after().cast();
         let ring = scan_copied::Ring::<$element>::new::<$dim>(dynamic_shared(0), barriers);
-        $arguments.run::<$dim, $parts, { tiles($dim) }>($words, |q, keys, target, part| {
-            const STEPS: usize = scan_copied::steps($dim);
-            scan_copied::scan::<$element, $dim, $parts, STEPS>(q, keys, target, ring, part)
-        })
+        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
+            $words,
+            |q, keys, target, part| {
+                const STEPS: usize = scan_copied::steps($dim);
+                scan_copied::scan::<$element, $dim, $parts, STEPS>(q, keys, target, ring, part)
+            },
+        )
     };
-}
-
-/// Tiles of 16 columns of a row that a warp sums.
-const fn tiles(dim: usize) -> usize {
-    dim.div_ceil(16 * WARPS as usize)
 }
 
 macro_rules! kernels {
