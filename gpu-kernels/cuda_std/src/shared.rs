@@ -59,7 +59,7 @@ impl<T: Element> Shared<T> {
 }
 
 /// The shared memory whose size the launch gives, from `byte_offset` on. It starts at a multiple
-/// of 16 bytes.
+/// of 128 bytes: a bulk copy to anywhere else is cut in pieces that ask for memory twice.
 #[inline(always)]
 #[track_caller]
 pub fn dynamic_shared<T: Element>(byte_offset: u32) -> Shared<T> {

@@ -11,7 +11,7 @@ pub type GlobalAddress = *mut u8;
 /// An address in the shared window.
 pub type SharedAddress = u32;
 
-global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
+global_asm!(".extern .shared .align 128 .b8 dynamic_shared[];");
 global_asm!(".extern .shared .align 1024 .b8 swizzled_shared[];");
 
 #[inline(always)]
