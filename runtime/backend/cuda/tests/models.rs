@@ -122,11 +122,10 @@ fn dense_attention_equals_the_processors() {
 fn the_newest_kernels_equal_the_processors() {
     for ordinal in [0, HOPPER] {
         let pair = Pair::on(device_with_newest_kernels(ordinal), &GROUPED, 4);
-        let policies = [
-            ("full", KvPolicy::full()),
-            ("rows", top_n(16, Weighting::MeanV)),
-        ];
-        compare(&pair, &policies, ROUNDED);
+        compare(&pair, &[("full", KvPolicy::full())], ROUNDED);
+        // A row at the edge of the selection may be another.
+        let rows = ("rows", top_n(16, Weighting::MeanV));
+        compare(&pair, &[rows], 10.0 * ROUNDED);
     }
 }
 
