@@ -230,13 +230,13 @@ fn sum_batch<
         core::array::from_fn(|i| load::<T, DIM, WORDS>(room, row(i as u32), count));
     let mut first = 0;
     while row(first) < count {
-        for i in 0..AHEAD {
+        for (i, words) in words.iter_mut().enumerate() {
             let index = row(first + i as u32);
             if index < count {
-                add(room, index, &words[i], sums);
-                keep_fetched::<T, DIM, WORDS>(room, index, &words[i]);
+                add(room, index, words, sums);
+                keep_fetched::<T, DIM, WORDS>(room, index, words);
             }
-            words[i] = load::<T, DIM, WORDS>(room, index + AHEAD as u32 * WARPS, count);
+            *words = load::<T, DIM, WORDS>(room, index + AHEAD as u32 * WARPS, count);
         }
         first += AHEAD as u32;
     }
@@ -252,10 +252,10 @@ fn load<T: Float16, const DIM: u32, const WORDS: usize>(
     let mut words = [0; WORDS];
     if index < count {
         let row = Global::<u32>::from_address(room.sources().read(index));
-        for word in 0..WORDS {
+        for (word, value) in words.iter_mut().enumerate() {
             let place = warp::lane_id() + word as u32 * warp::SIZE;
             if 2 * place < DIM {
-                words[word] = row.read(place as usize);
+                *value = row.read(place as usize);
             }
         }
     }
@@ -274,8 +274,8 @@ fn add<T: Float16, const HEADS: usize, const WORDS: usize>(
     for head in 0..HEADS {
         let weight = weights.read(head as u32);
         sums.weights[head] += weight;
-        for word in 0..WORDS {
-            let [low, high] = T::unpack(words[word]);
+        for (word, &value) in words.iter().enumerate() {
+            let [low, high] = T::unpack(value);
             sums.rows[head][word][0] += weight * low;
             sums.rows[head][word][1] += weight * high;
         }
@@ -292,10 +292,10 @@ fn keep_fetched<T: Float16, const DIM: u32, const WORDS: usize>(
     let target = room.targets().read(index);
     if target != 0 {
         let slot = GlobalMut::<u32>::from_address(target);
-        for word in 0..WORDS {
+        for (word, &value) in words.iter().enumerate() {
             let place = warp::lane_id() + word as u32 * warp::SIZE;
             if 2 * place < DIM {
-                slot.write(place as usize, words[word]);
+                slot.write(place as usize, value);
             }
         }
     }
