@@ -12,14 +12,16 @@
 mod queries;
 mod step;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use kcache::Result;
 use kcache::backend::SequenceCache;
-use kcache::backend::cuda::Cuda;
+use kcache::backend::cuda::{Cuda, Tuning};
 use kcache::cache::{KvCounters, KvPolicy, Selection};
-use kcache::driver::{DeviceChoice, Placement};
+use kcache::driver::{Device, DeviceChoice, Placement};
 use kcache::synthetic::Geometry;
 
 use step::Bench;
@@ -55,6 +57,9 @@ struct Args {
     /// Attention alone, without weights.
     #[arg(long)]
     attention: bool,
+    /// Which kernels take which work, as `tuning.json`; if not given, as compiled in.
+    #[arg(long)]
+    tuning: Option<PathBuf>,
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,6 +69,17 @@ struct Args {
 enum Kv {
     Full,
     Kcache,
+}
+
+/// The device, with the kernels that a table names.
+fn open(device: Device, tuning: Option<&Path>) -> Result<Cuda> {
+    let Some(path) = tuning else {
+        return Cuda::new(device);
+    };
+    let source = path.display().to_string();
+    let refused = |e| kcache::Error::InvalidArgument(format!("{source}: {e}"));
+    let json = fs::read_to_string(path).map_err(refused)?;
+    Cuda::with_tuning(device, &Tuning::parse(&json, &source)?)
 }
 
 fn main() -> Result<()> {
@@ -82,7 +98,7 @@ fn main() -> Result<()> {
             ..KvPolicy::kcache()
         },
     };
-    let mut bench = Bench::new(Cuda::new(device)?, &args, &policy)?;
+    let mut bench = Bench::new(open(device, args.tuning.as_deref())?, &args, &policy)?;
     for _ in 0..args.steps {
         bench.step()?;
     }

@@ -21,6 +21,8 @@
 )]
 
 mod reduce;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod ring;
 mod softmax;
 mod tile;
 mod top_n;
@@ -30,10 +32,16 @@ pub mod decode_scores;
 pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
+pub mod gemm_skinny;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub mod gemm_wgmma;
 pub mod gemv;
 pub mod kcache_attention;
 pub mod near_rows;
 pub mod prefill_attention;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub mod prefill_attention_wgmma;
+pub mod read_rate;
 pub mod rmsnorm;
 pub mod rope;
 pub mod sampling;

@@ -6,7 +6,7 @@ use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, kernel, math
 pub const THREADS: u32 = 256;
 
 #[inline(always)]
-fn silu(x: f32) -> f32 {
+pub(crate) fn silu(x: f32) -> f32 {
     x * math::reciprocal(1.0 + math::exp(-x))
 }
 

@@ -38,21 +38,22 @@ impl<F: Fn(u32) -> u32> Keys<F> {
     /// `rank` is not 0.
     #[inline(always)]
     pub fn take(&self, rank: u32, scratch: Shared<u32>, emit: impl Fn(u32, u32)) {
-        let (key, ties) = self.threshold(rank, scratch);
+        let (key, ties) = self.threshold(rank, 0, scratch);
         self.compact(key, ties, scratch.offset(DIGITS + 2), emit);
     }
 
     /// The key at rank `rank`, counted from 1 for the largest, and how many of the indices with
-    /// this very key have at most this rank.
+    /// this very key have at most this rank. The lowest bits of keys, `ignored` of them, a multiple
+    /// of 8, count as 0.
     #[inline(always)]
-    pub fn threshold(&self, rank: u32, scratch: Shared<u32>) -> (u32, u32) {
+    pub fn threshold(&self, rank: u32, ignored: u32, scratch: Shared<u32>) -> (u32, u32) {
         let (counts, found) = (scratch, scratch.offset(DIGITS));
         let threads = thread::block_dim_x();
         let (mut key, mut rank) = (0, rank);
         let mut known = 0;
         // Four times this code would be much of it.
         let mut shift = math::opaque(u32::BITS);
-        while shift > 0 {
+        while shift > ignored {
             shift -= DIGITS.ilog2();
             let mut i = thread::thread_idx_x();
             while i < DIGITS {

@@ -37,6 +37,7 @@ mod shape;
 mod slice;
 mod stream;
 mod sys;
+mod tensor_map;
 #[cfg(test)]
 mod testing;
 
@@ -59,3 +60,4 @@ pub use pinned::PinnedBuffer;
 pub use slice::{DeviceSlice, DeviceSliceMut};
 pub use stream::{Priority, Stream};
 pub use sys::{Code, CudaVersion, Failure};
+pub use tensor_map::TensorMap;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use cuda_std::emulation::arguments_of;
-use cuda_std::{Element, Global, GlobalMut, Kernel};
+use cuda_std::{Element, Global, GlobalMut, Kernel, TensorMap};
 use kcache::driver::{
     Context, Device, DeviceBuffer, DriverError, Launch, Module, PtxImage, Result, Stream,
 };
@@ -33,6 +33,11 @@ const UNWRITTEN: u8 = 0xff;
 /// Whether sizes are tested that would take the emulation too long.
 pub fn large() -> bool {
     std::env::var("KCACHE_TEST_SIZES").as_deref() != Ok("small")
+}
+
+/// Whether there are Hopper's matrix instructions: in the image that was loaded.
+pub fn has_wgmma() -> bool {
+    module().architecture().to_string().contains("90a")
 }
 
 /// The kernels, loaded once.
@@ -132,6 +137,20 @@ impl Gpu {
         target.copy_from_host(source, &self.stream).unwrap();
     }
 
+    /// # Errors
+    /// Where the driver refuses it.
+    pub fn tensor_map<T: Element>(
+        &mut self,
+        buffer: Buffer<T>,
+        size: [usize; 2],
+        box_rows: u32,
+    ) -> Result<TensorMap> {
+        let (_, memory) = &self.memory[buffer.index];
+        let matrix = memory.slice(MARGIN..memory.len() - MARGIN)?;
+        let map = kcache::driver::TensorMap::new(matrix, size, box_rows)?;
+        Ok(TensorMap::from_handle(bytemuck::cast(map)))
+    }
+
     pub fn download<T: Element>(&mut self, buffer: Buffer<T>) -> Vec<T> {
         let bytes = self.memory[buffer.index].1.to_host(&self.stream).unwrap();
         let bytes = &bytes[MARGIN..bytes.len() - MARGIN];
@@ -161,15 +180,15 @@ impl Gpu {
         body: impl Fn() + 'static,
     ) -> Result<(), DriverError> {
         let arguments = arguments_of(body);
-        let words: Vec<u64> = arguments.iter().map(|bytes| word(bytes)).collect();
-        let halves: Vec<u32> = words.iter().map(|&word| word as u32).collect();
+        let arguments: Vec<Argument> = arguments.iter().map(|bytes| argument(bytes)).collect();
         let function = self.module.function(kernel.name)?;
         let mut launch =
             Launch::new(&function, config.grid, config.block).shared_bytes(config.dynamic_shared);
-        for (argument, (word, half)) in arguments.iter().zip(words.iter().zip(&halves)) {
-            launch = match argument.len() {
-                4 => launch.value(half),
-                _ => launch.value(word),
+        for argument in &arguments {
+            launch = match argument {
+                Argument::Half(value) => launch.value(value),
+                Argument::Word(value) => launch.value(value),
+                Argument::Map(value) => launch.value(value),
             };
         }
         // SAFETY: a test's promise; the margins show where it is broken.
@@ -193,9 +212,17 @@ impl Gpu {
     }
 }
 
-/// An argument of 4 or 8 bytes.
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+/// An argument, by its size.
+enum Argument {
+    Half(u32),
+    Word(u64),
+    Map([u64; 16]),
+}
+
+fn argument(bytes: &[u8]) -> Argument {
+    match bytes.len() {
+        4 => Argument::Half(bytemuck::pod_read_unaligned(bytes)),
+        8 => Argument::Word(bytemuck::pod_read_unaligned(bytes)),
+        _ => Argument::Map(bytemuck::pod_read_unaligned(bytes)),
+    }
 }

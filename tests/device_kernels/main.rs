@@ -33,6 +33,10 @@ mod kcache_step;
 mod near_rows;
 #[path = "../../gpu-kernels/tests/emulated/products.rs"]
 mod products;
+#[path = "../../gpu-kernels/tests/emulated/products_skinny.rs"]
+mod products_skinny;
+#[path = "../../gpu-kernels/tests/emulated/products_wgmma.rs"]
+mod products_wgmma;
 #[path = "../../gpu-kernels/tests/emulated/rope.rs"]
 mod rope;
 #[path = "../../gpu-kernels/tests/emulated/rows.rs"]

@@ -12,6 +12,11 @@ pub unsafe trait Element: Copy + Default + 'static {}
 #[repr(C, align(8))]
 pub struct U32x2(pub [u32; 2]);
 
+/// Two floats, moved by one 8-byte access.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, align(8))]
+pub struct F32x2(pub [f32; 2]);
+
 /// Four 32-bit words, moved by one 16-byte access.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(16))]
@@ -38,6 +43,8 @@ unsafe impl Element for u64 {}
 unsafe impl Element for f32 {}
 // SAFETY: arrays of plain numbers without padding, aligned to their size.
 unsafe impl Element for U32x2 {}
+// SAFETY: as above.
+unsafe impl Element for F32x2 {}
 // SAFETY: as above.
 unsafe impl Element for U32x4 {}
 // SAFETY: as above.

@@ -4,6 +4,9 @@ use crate::{Element, platform};
 
 /// A 16-bit float: [`bf16`] or [`struct@f16`].
 pub trait Float16: Element {
+    /// Whether it is [`bf16`].
+    const IS_BF16: bool;
+
     /// Widens exactly.
     fn to_f32(self) -> f32;
 
@@ -38,6 +41,8 @@ unsafe impl Element for bf16 {}
 unsafe impl Element for f16 {}
 
 impl Float16 for bf16 {
+    const IS_BF16: bool = true;
+
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
@@ -69,6 +74,8 @@ impl Float16 for bf16 {
 }
 
 impl Float16 for f16 {
+    const IS_BF16: bool = false;
+
     #[inline(always)]
     fn to_f32(self) -> f32 {
         platform::f16_to_f32(self.0)

@@ -35,21 +35,28 @@ use emulation::intrinsics as platform;
 
 pub mod async_copy;
 mod atomic;
+pub mod bulk_copy;
 mod element;
 mod float16;
 mod global;
 pub mod math;
+pub mod mbarrier;
 pub mod mma;
 mod shared;
 pub mod thread;
 pub mod warp;
+pub mod wgmma;
 
 pub use atomic::AtomicElement;
+pub use bulk_copy::TensorMap;
 pub use cuda_std_macros::kernel;
-pub use element::{Element, F32x4, U32x2, U32x4};
+#[cfg(target_arch = "nvptx64")]
+#[doc(hidden)]
+pub use device::TensorMapBytes;
+pub use element::{Element, F32x2, F32x4, U32x2, U32x4};
 pub use float16::{Float16, bf16, f16};
 pub use global::{Global, GlobalMut};
-pub use shared::{Shared, dynamic_shared};
+pub use shared::{Shared, dynamic_shared, swizzled_shared};
 
 /// What the host must know of a kernel to launch it. `#[kernel]` makes one for each kernel.
 #[derive(Clone, Copy, Debug)]

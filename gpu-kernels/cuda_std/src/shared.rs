@@ -59,12 +59,23 @@ impl<T: Element> Shared<T> {
 }
 
 /// The shared memory whose size the launch gives, from `byte_offset` on. It starts at a multiple
-/// of 16 bytes.
+/// of 128 bytes: a bulk copy to anywhere else is cut in pieces that ask for memory twice.
 #[inline(always)]
 #[track_caller]
 pub fn dynamic_shared<T: Element>(byte_offset: u32) -> Shared<T> {
     Shared::from_raw(platform::shared_offset(
         platform::dynamic_shared(),
+        byte_offset,
+    ))
+}
+
+/// As [`dynamic_shared`], for a kernel that keeps swizzled boxes there: the memory starts at a
+/// multiple of [`crate::bulk_copy::BOX_ALIGNMENT`] bytes.
+#[inline(always)]
+#[track_caller]
+pub fn swizzled_shared<T: Element>(byte_offset: u32) -> Shared<T> {
+    Shared::from_raw(platform::shared_offset(
+        platform::swizzled_shared(),
         byte_offset,
     ))
 }

@@ -1,5 +1,7 @@
 //! The `#[kernel]` attribute: one source for the device and for the host emulation.
 
+mod wgmma;
+
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
@@ -58,6 +60,22 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
         .into()
 }
 
+/// The product of two tiles by a warpgroup, as assembly: for `cuda_std` alone.
+///
+/// `multiply_tile!("m64n128k16.f32.bf16.bf16", 64, sums, a, b)`: shape and types, registers of a
+/// thread, the array of sums, the descriptors of both tiles.
+#[proc_macro]
+pub fn multiply_tile(call: TokenStream) -> TokenStream {
+    wgmma::multiply_tile(&parse_macro_input!(call as wgmma::Call)).into()
+}
+
+/// The product of registers and a tile that lies across, as assembly: as [`multiply_tile!`], `a`
+/// an array `[[u32; 4]; 4]`.
+#[proc_macro]
+pub fn multiply_registers(call: TokenStream) -> TokenStream {
+    wgmma::multiply_registers(&parse_macro_input!(call as wgmma::Call)).into()
+}
+
 fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {
     let signature = &function.sig;
     if !matches!(signature.output, ReturnType::Default) {
@@ -88,6 +106,17 @@ fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::To
         .into_iter()
         .unzip();
     let places = 0..arguments.len();
+    let parameters = || arguments.iter().zip(&types).enumerate();
+    let device_inputs = parameters().map(|(_, (argument, ty))| {
+        if is_tensor_map(ty) {
+            quote!(_: ::cuda_std::TensorMapBytes)
+        } else {
+            quote!(#argument: #ty)
+        }
+    });
+    let handles = parameters()
+        .filter(|(_, (_, ty))| is_tensor_map(ty))
+        .map(|(place, (argument, _))| handle(argument, &format!("{name}_param_{place}")));
     Ok(quote! {
         #[doc = #constant_doc]
         #vis const #constant: ::cuda_std::Kernel = ::cuda_std::Kernel {
@@ -119,7 +148,7 @@ fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::To
         #[allow(clippy::too_many_arguments)]
         #[cfg(target_arch = "nvptx64")]
         #[unsafe(no_mangle)]
-        #vis extern "ptx-kernel" fn #name(#inputs) {
+        #vis extern "ptx-kernel" fn #name(#(#device_inputs),*) {
             // A comment in the PTX, which the compile step turns into directives.
             // SAFETY: the assembly is a comment.
             unsafe {
@@ -130,6 +159,7 @@ fn expand(bounds: LaunchBounds, function: ItemFn) -> syn::Result<proc_macro2::To
                     options(nomem, nostack, preserves_flags),
                 );
             }
+            #(#handles)*
             #block
         }
     })
@@ -143,5 +173,34 @@ fn parameter(input: &FnArg) -> syn::Result<(&Ident, &Type)> {
             other => Err(Error::new(other.span(), "a kernel's parameter has a name")),
         },
         FnArg::Receiver(other) => Err(Error::new(other.span(), "a kernel is no method")),
+    }
+}
+
+/// Whether a parameter is a `TensorMap`, which stays where the launch has put it.
+fn is_tensor_map(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "TensorMap")
+}
+
+/// Declares a `TensorMap` by the address of its parameter, which the compiler names `symbol`.
+fn handle(argument: &Ident, symbol: &str) -> proc_macro2::TokenStream {
+    let assembly =
+        format!("{{{{ .reg .b64 space; mov.b64 space, {symbol}; cvta.param.u64 {{}}, space; }}}}");
+    quote! {
+        let #argument = {
+            let address: u64;
+            // SAFETY: reads the address of this kernel's parameter.
+            unsafe {
+                ::core::arch::asm!(
+                    #assembly,
+                    out(reg64) address,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            ::cuda_std::TensorMap::from_handle(address)
+        };
     }
 }

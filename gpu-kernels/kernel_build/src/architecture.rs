@@ -21,6 +21,15 @@ impl Architecture {
         }
     }
 
+    /// What the kernels' source is told of it: `hopper` where kernels are compiled that only Hopper
+    /// can run.
+    pub(crate) fn cfg(self) -> &'static str {
+        match self {
+            Self::Sm80 => "",
+            Self::Sm90a => "--cfg=hopper",
+        }
+    }
+
     /// The PTX version to write. 7.8 is what the cache hints need, and drivers since 520 read it;
     /// 8.0 is the first that knows `sm_90a`.
     pub(crate) fn ptx_feature(self) -> &'static str {

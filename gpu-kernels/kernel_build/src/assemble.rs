@@ -32,7 +32,8 @@ impl KernelResources {
 /// Assembles a PTX file with `ptxas` and returns what each kernel uses, in the order of the file.
 ///
 /// # Errors
-/// [`Error::Start`] where `ptxas` is not to be had, [`Error::Failed`] with its messages.
+/// [`Error::Start`] where `ptxas` is not to be had, [`Error::Failed`] with its messages, also where it
+/// lets each `wgmma` wait for the one before.
 pub fn assemble(
     ptxas: &Path,
     ptx: &Path,
@@ -58,7 +59,7 @@ pub fn assemble(
             source,
         })?;
     let report = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
+    if output.status.success() && !waits_between_products(&report) {
         Ok(parse_report(&report))
     } else {
         Err(Error::Failed {
@@ -67,6 +68,17 @@ pub fn assemble(
             output: report.into_owned(),
         })
     }
+}
+
+/// Whether the assembler says that products of a warpgroup wait for each other where the source does
+/// not: it serialises them, or puts in what orders their registers.
+fn waits_between_products(report: &str) -> bool {
+    const SIGNS: [&str; 3] = [
+        "wgmma.mma_async instructions are serialized",
+        "warpgroup.wait is injected",
+        "warpgroup.arrive is injected",
+    ];
+    SIGNS.iter().any(|sign| report.contains(sign))
 }
 
 /// Reads the report of `ptxas --verbose`.
@@ -139,6 +151,17 @@ mod tests {
             ("copy", 14)
         );
         assert!(!kernels[1].uses_local_memory());
+    }
+
+    #[test]
+    fn products_that_wait_for_each_other_are_told() {
+        let injected = "ptxas info    : (C7519) warpgroup.arrive is injected in around line 48186 by \
+                        compiler to allow use of registers in GMMA in function 'gemm'\n";
+        let serialised = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async \
+                          instructions are serialized due to insufficient register resources\n";
+        assert!(waits_between_products(injected) && waits_between_products(serialised));
+        let usual = "ptxas info    : Compiling entry function 'gemm_wgmma' for 'sm_90a'\n";
+        assert!(!waits_between_products(usual));
     }
 
     #[test]

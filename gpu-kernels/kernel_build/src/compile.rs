@@ -55,9 +55,10 @@ pub fn compile(
         command.env_remove(name);
     }
     let flags = format!(
-        "-Ctarget-cpu={} -Ctarget-feature={} {UNROLL} {NO_JUMP_THREADING}",
+        "-Ctarget-cpu={} -Ctarget-feature={} {UNROLL} {NO_JUMP_THREADING} {}",
         architecture.name(),
         architecture.ptx_feature(),
+        architecture.cfg(),
     );
     command
         .args([

@@ -1,5 +1,7 @@
 //! Launch bounds: from the comments that `#[kernel]` leaves to directives.
 
+use std::borrow::Cow;
+
 use crate::Error;
 
 /// What `#[kernel]` leaves in the body of an entry, before the two numbers.
@@ -16,6 +18,8 @@ pub fn write_launch_bounds(ptx: &str) -> Result<String, Error> {
     // The index in `lines` of the brace that opens the entry in hand.
     let mut entry = Entry::None;
     for (index, line) in ptx.lines().enumerate() {
+        let line = aligned_tensor_map(line);
+        let line = line.as_ref();
         let fail = |reason| Error::Ptx {
             line: index + 1,
             reason,
@@ -41,6 +45,16 @@ pub fn write_launch_bounds(ptx: &str) -> Result<String, Error> {
         lines.push(line.to_owned());
     }
     Ok(lines.join("\n") + "\n")
+}
+
+/// Gives a parameter that is a tensor map the alignment that the device wants and the compiler
+/// cannot express: no other parameter has 128 bytes.
+fn aligned_tensor_map(line: &str) -> Cow<'_, str> {
+    let is_map = line.trim_start().starts_with(".param .align 16") && line.contains("[128]");
+    match is_map {
+        true => Cow::Owned(line.replacen(".align 16", ".align 64", 1)),
+        false => Cow::Borrowed(line),
+    }
 }
 
 /// How much of an entry has gone by.
@@ -69,6 +83,15 @@ mod tests {
         let expected = ".visible .entry k(\n\t.param .u64 p\n)\n.maxntid 256, 1, 1\n\
                         .minnctapersm 2\n{\n\t.reg .pred %p;\n\tret;\n}\n";
         assert_eq!(write_launch_bounds(ptx).unwrap(), expected);
+    }
+
+    #[test]
+    fn tensor_maps_are_aligned_to_64_bytes() {
+        let ptx = ".visible .entry k(\n\t.param .align 16 .b8 p[128],\n\t.param .align 16 .b8 q[64]\n)\n\
+                   {\n\t// launch_bounds 1 1\n}\n";
+        let written = write_launch_bounds(ptx).unwrap();
+        assert!(written.contains(".param .align 64 .b8 p[128]"), "{written}");
+        assert!(written.contains(".param .align 16 .b8 q[64]"), "{written}");
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! The way of a pair through the kernel.
 
-use cuda_std::{Float16, Global, GlobalMut, Shared, U32x2, dynamic_shared, thread};
+use cuda_std::{Float16, Global, GlobalMut, Shared, U32x2, U32x4, dynamic_shared, thread};
 
 use super::gather::{Sources, gather};
 use super::hot_rows::HotRows;
 use super::output::Rest;
-use super::scan::{Keys, Target, scan};
+use super::scan::{Keys, Target};
 use super::scores::{RUN, Scores, Weights};
 use super::select::{Range, Selection};
 use super::{ADDRESSES, Arguments, WARPS};
 use crate::KV_BLOCK;
 use crate::decode_scores::{MAX_GROUP, load_queries};
 use crate::reduce::{MAX_WARPS, block_sum};
-use crate::softmax::{merge_partials, write_partials};
+use crate::softmax::{Softmax, merge_partials, write_partials};
 use crate::top_n::SCRATCH;
 use crate::top_p::Masses;
 
@@ -25,8 +25,15 @@ impl Words {
     const SCRATCH: u32 = Self::STATS + 2 * MAX_GROUP;
     const ARRIVED: u32 = Self::SCRATCH + SCRATCH;
 
-    /// How many they are.
-    pub const COUNT: u32 = Self::ARRIVED + 1;
+    /// How many they are: so many that what follows is aligned to 8 bytes.
+    pub const COUNT: u32 = (Self::ARRIVED + 1).next_multiple_of(2);
+
+    /// What follows them.
+    #[cfg(any(hopper, not(target_arch = "nvptx64")))]
+    #[inline(always)]
+    pub fn after(self) -> Shared<u32> {
+        self.0.offset(Self::COUNT)
+    }
 
     #[inline(always)]
     fn softmaxes(self) -> Shared<U32x2> {
@@ -88,11 +95,12 @@ impl Pair {
 }
 
 impl<T: Float16> Arguments<T> {
-    /// What every block does.
+    /// What every block does: `scan` gives a warp's softmax of queries over its part of the keys.
     #[inline(always)]
-    pub fn run<const DIM: u32, const PARTS: usize, const STEPS: usize, const TILES: usize>(
+    pub fn run<const DIM: u32, const PARTS: usize, const WORDS: usize, const AHEAD: usize>(
         &self,
         words: Words,
+        scan: impl Fn(&[U32x4; PARTS], &Keys<T>, &Target, (u32, u32)) -> Softmax,
     ) {
         let pair = Pair::of_block(self.lengths, self.q_heads);
         if thread::block_idx_x() * self.split >= pair.length {
@@ -101,12 +109,12 @@ impl<T: Float16> Arguments<T> {
         let splits = thread::grid_dim_x();
         let partials = self.partials.cast::<U32x2>();
         let partials = partials.offset(pair.head * splits as usize);
-        self.scan::<DIM, PARTS, STEPS>(&pair, partials, words.softmaxes());
+        self.scan::<DIM, PARTS>(&pair, partials, words.softmaxes(), scan);
         let blocks = pair.length.div_ceil(self.split);
         if self.is_last(&pair, blocks, words.arrived()) {
             let parts = (blocks, splits);
             merge_partials(words.stats(), partials.as_const(), pair.group, parts);
-            self.attend::<DIM, TILES>(&pair, words);
+            self.attend::<DIM, WORDS, AHEAD>(&pair, words);
         }
     }
 
@@ -123,11 +131,12 @@ impl<T: Float16> Arguments<T> {
 
     /// Scores the block's part of the keys and writes its share of the softmax.
     #[inline(always)]
-    fn scan<const DIM: u32, const PARTS: usize, const STEPS: usize>(
+    fn scan<const DIM: u32, const PARTS: usize>(
         &self,
         pair: &Pair,
         partials: GlobalMut<U32x2>,
         shared: Shared<U32x2>,
+        scan: impl Fn(&[U32x4; PARTS], &Keys<T>, &Target, (u32, u32)) -> Softmax,
     ) {
         let q = self.q.offset(pair.head * DIM as usize);
         let q = load_queries::<T, DIM, PARTS>(q, pair.group);
@@ -140,7 +149,7 @@ impl<T: Float16> Arguments<T> {
         };
         let split = thread::block_idx_x();
         let part = (split * self.split, (split + 1) * self.split);
-        let softmax = scan::<T, DIM, PARTS, STEPS>(&q, &keys, &target, part);
+        let softmax = scan(&q, &keys, &target, part);
         let (partials, heads) = (partials.offset(split as usize), (pair.group, MAX_GROUP));
         write_partials(partials, shared, softmax, heads, thread::grid_dim_x());
     }
@@ -163,7 +172,11 @@ impl<T: Float16> Arguments<T> {
 
     /// Selects, looks up and sums the rows of V of a pair that is scored.
     #[inline(always)]
-    fn attend<const DIM: u32, const TILES: usize>(&self, pair: &Pair, words: Words) {
+    fn attend<const DIM: u32, const WORDS: usize, const AHEAD: usize>(
+        &self,
+        pair: &Pair,
+        words: Words,
+    ) {
         let weights = Weights {
             scores: self.scores(pair),
             stats: words.stats(),
@@ -201,14 +214,21 @@ impl<T: Float16> Arguments<T> {
             add(1, hits);
             add(2, chosen - hits);
         }
-        let kept = words.scratch().cast();
-        let sums = gather::<T, DIM, TILES>(&sources, &weights, pair, dynamic_shared(0), kept);
         let rest = Rest {
             weighting: self.weighting,
             totals: self.totals.offset(pair.sequence),
-            kept,
+            kept: words.scratch().cast(),
         };
-        rest.write::<T, DIM, TILES>(self.out.offset(pair.head * DIM as usize), &sums, pair);
+        let room = dynamic_shared(0);
+        let out = self.out.offset(pair.head * DIM as usize);
+        if pair.group == 1 {
+            gather::<T, DIM, 1, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            rest.write::<T, DIM>(out, (room.cast(), 1), pair);
+        } else {
+            const ALL: usize = MAX_GROUP as usize;
+            gather::<T, DIM, ALL, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            rest.write::<T, DIM>(out, (room.cast(), MAX_GROUP), pair);
+        }
     }
 
     /// Lists the selected rows of the range and gives their number.

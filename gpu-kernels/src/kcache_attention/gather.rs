@@ -1,14 +1,12 @@
 //! The weighted sum of the selected rows of V, from wherever each of them lies.
 //!
-//! Rows are taken in batches: addresses and weights of a batch are found at once, then its rows
-//! stream through a ring of tiles in shared memory, most of the ring under way at any time. A row
-//! fetched from the host goes from there into its slot as well.
+//! Addresses and weights of a batch of rows are found at once, a thread for each row. Then every
+//! warp sums rows of its own, read straight into registers with many under way: no warp waits for
+//! another before all are done. A row fetched from the host goes from there into its slot as well.
 
 use core::marker::PhantomData;
 
-use cuda_std::{
-    Element, Float16, Global, GlobalMut, Shared, U32x2, U32x4, async_copy, math, thread, warp,
-};
+use cuda_std::{Element, Float16, Global, GlobalMut, Shared, U32x2, thread, warp};
 
 use super::attend::Pair;
 use super::hot_rows::{FETCHED, NOT_HOT};
@@ -17,23 +15,30 @@ use super::select::Range;
 use super::{THREADS, WARPS};
 use crate::KV_BLOCK;
 use crate::decode_scores::MAX_GROUP;
-use crate::tile::{LANE_WIDTH, Tile, stride};
 
 /// Rows whose addresses and weights are found at once.
 const BATCH: u32 = 2 * THREADS;
 
-/// Rows of a tile.
-const ROWS: u32 = 16;
+/// Words of a row that a lane reads: word `lane`, and every 32nd after it.
+pub const fn words(dim: usize) -> usize {
+    dim.div_ceil(2 * warp::SIZE as usize)
+}
 
-/// Tiles of the ring.
-const fn tiles(dim: u32) -> u32 {
-    if dim > 128 { 4 } else { 8 }
+/// Rows that a warp has under way.
+pub const fn ahead(dim: usize) -> usize {
+    if dim > 128 { 8 } else { 16 }
 }
 
 /// Bytes of shared memory for heads of `dim` elements.
 pub const fn shared_bytes(dim: u32) -> u32 {
     let places = 2 * BATCH * size_of::<u64>() as u32;
-    places + (tiles(dim) * ROWS * stride(dim) + 2 * MAX_GROUP * stride(BATCH)) * 2
+    let weights = BATCH * MAX_GROUP * size_of::<f32>() as u32;
+    let sums = WARPS * MAX_GROUP * dim * size_of::<f32>() as u32;
+    if places + weights > sums {
+        places + weights
+    } else {
+        sums
+    }
 }
 
 /// Where the rows of V of one KV head of one sequence are.
@@ -89,78 +94,101 @@ impl<T: Float16> Sources<T> {
     }
 }
 
-/// Shared memory of the sum.
-struct Room<T, const DIM: u32> {
+/// What the sum of a batch is made from, in shared memory.
+struct Room<T> {
     start: Shared<u8>,
     element: PhantomData<T>,
 }
 
-impl<T: Element, const DIM: u32> Room<T, DIM> {
+impl<T: Element> Room<T> {
+    /// The address of each row.
     fn sources(&self) -> Shared<u64> {
         self.start.cast()
     }
 
+    /// Where each row goes as well, or 0.
     fn targets(&self) -> Shared<u64> {
         self.sources().offset(BATCH)
     }
 
-    /// Of head `h`, the rounded weights in row `h`, and what rounding took in row `MAX_GROUP + h`,
-    /// so that the product loses nothing.
-    fn weights(&self) -> Tile<T, BATCH> {
-        Tile(self.targets().offset(BATCH).cast())
-    }
-
-    fn tile(&self, index: u32) -> Tile<T, DIM> {
-        let ring = self.weights().0.offset(2 * MAX_GROUP * stride(BATCH));
-        Tile(ring.offset(index % tiles(DIM) * ROWS * stride(DIM)))
+    /// `[BATCH, heads]`; rows past the last weigh nothing.
+    fn weights(&self) -> Shared<f32> {
+        self.targets().offset(BATCH).cast()
     }
 }
 
-/// The sums of a warp: rows are heads twice over, as the weights; columns `8 · i` of the tiles of 16
-/// columns that the warp has, every `WARPS`-th.
-pub type Sums<const TILES: usize> = [[[f32; 4]; 2]; TILES];
+/// What a warp has summed for each head: its lane's words of the rows, and the weights.
+struct Sums<const HEADS: usize, const WORDS: usize> {
+    rows: [[[f32; 2]; WORDS]; HEADS],
+    weights: [f32; HEADS],
+}
 
-/// Sums the rows, each times its probability, and gives the warp's sums. Adds the probabilities to
-/// `kept [WARPS, MAX_GROUP]`, each warp those of its rows.
+/// Sums the rows, each times its probability. Writes what each warp has, `[WARPS, HEADS, DIM]`, to
+/// the shared memory from `shared` on, and its probabilities to `kept [WARPS, MAX_GROUP]`; both may
+/// be read afterwards. There are at most `HEADS` query heads.
 #[inline(always)]
-pub fn gather<T: Float16, const DIM: u32, const TILES: usize>(
+pub fn gather<
+    T: Float16,
+    const DIM: u32,
+    const HEADS: usize,
+    const WORDS: usize,
+    const AHEAD: usize,
+>(
     sources: &Sources<T>,
     weights: &Weights,
     pair: &Pair,
     shared: Shared<u8>,
     kept: Shared<f32>,
-) -> Sums<TILES> {
-    let room = Room::<T, DIM> {
+) {
+    let room = Room::<T> {
         start: shared,
         element: PhantomData,
     };
-    let mut sums = [[[0.0; 4]; 2]; TILES];
-    if thread::thread_idx_x() < WARPS * MAX_GROUP {
-        kept.write(thread::thread_idx_x(), 0.0);
-    }
+    let mut sums = Sums {
+        rows: [[[0.0; 2]; WORDS]; HEADS],
+        weights: [0.0; HEADS],
+    };
     let count = sources.count(pair.length);
     let mut first = 0;
     while first < count {
-        // What the batch before has in shared memory is no longer read.
+        // What was in shared memory before is no longer read.
         thread::sync_threads();
-        prepare(sources, weights, pair, &room, (first, count), kept);
+        prepare::<T, DIM, HEADS>(sources, weights, pair, &room, (first, count));
         thread::sync_threads();
-        sum_batch(&room, (count - first).min(BATCH), &mut sums);
+        sum_batch::<T, DIM, HEADS, WORDS, AHEAD>(&room, (count - first).min(BATCH), &mut sums);
         first += BATCH;
     }
     thread::sync_threads();
-    sums
+    let lane = warp::lane_id();
+    for head in 0..HEADS {
+        let row = warp::warp_id() * HEADS as u32 + head as u32;
+        let out = room.start.cast::<f32>().offset(row * DIM);
+        for word in 0..WORDS {
+            let column = 2 * (lane + word as u32 * warp::SIZE);
+            if column < DIM {
+                let [low, high] = sums.rows[head][word];
+                out.write(column, low);
+                out.write(column + 1, high);
+            }
+        }
+        if lane == 0 {
+            kept.write(
+                warp::warp_id() * MAX_GROUP + head as u32,
+                sums.weights[head],
+            );
+        }
+    }
+    thread::sync_threads();
 }
 
 /// Finds addresses and weights of the batch from row `first` on.
 #[inline(always)]
-fn prepare<T: Float16, const DIM: u32>(
+fn prepare<T: Float16, const DIM: u32, const HEADS: usize>(
     sources: &Sources<T>,
     weights: &Weights,
     pair: &Pair,
-    room: &Room<T, DIM>,
+    room: &Room<T>,
     (first, count): (u32, u32),
-    kept: Shared<f32>,
 ) {
     let mut index = thread::thread_idx_x();
     while index < BATCH {
@@ -172,103 +200,103 @@ fn prepare<T: Float16, const DIM: u32>(
             room.sources().write(index, source.address());
             room.targets().write(index, target.as_const().address());
         }
-        for head in 0..math::opaque(MAX_GROUP) {
+        for head in 0..HEADS as u32 {
             let weight = if valid && head < pair.group {
                 weights.of(head, position)
             } else {
                 0.0
             };
-            let rounded = T::from_f32(weight);
-            let rest = T::from_f32(weight - rounded.to_f32());
-            room.weights().at(head, index).write(0, rounded);
-            room.weights().at(MAX_GROUP + head, index).write(0, rest);
-            let sum = warp::warp_sum(weight);
-            if warp::lane_id() == 0 {
-                let kept = kept.offset(warp::warp_id() * MAX_GROUP + head);
-                kept.write(0, kept.read(0) + sum);
-            }
+            room.weights().write(index * HEADS as u32 + head, weight);
         }
         index += THREADS;
     }
 }
 
-/// Streams the rows of a batch through the ring and adds their products.
+/// Adds the rows of a batch: to a warp every `WARPS`-th.
 #[inline(always)]
-fn sum_batch<T: Float16, const DIM: u32, const TILES: usize>(
-    room: &Room<T, DIM>,
+fn sum_batch<
+    T: Float16,
+    const DIM: u32,
+    const HEADS: usize,
+    const WORDS: usize,
+    const AHEAD: usize,
+>(
+    room: &Room<T>,
     count: u32,
-    sums: &mut Sums<TILES>,
+    sums: &mut Sums<HEADS, WORDS>,
 ) {
-    let stages = count.div_ceil(ROWS);
-    let ahead = tiles(DIM) - 1;
-    for started in 0..stages + ahead {
-        if started >= ahead {
-            if DIM > 128 {
-                async_copy::wait::<{ tiles(256) - 2 }>();
-            } else {
-                async_copy::wait::<{ tiles(128) - 2 }>();
+    let row = |i: u32| warp::warp_id() + i * WARPS;
+    let mut words: [[u32; WORDS]; AHEAD] =
+        core::array::from_fn(|i| load::<T, DIM, WORDS>(room, row(i as u32), count));
+    let mut first = 0;
+    while row(first) < count {
+        for (i, words) in words.iter_mut().enumerate() {
+            let index = row(first + i as u32);
+            if index < count {
+                add(room, index, words, sums);
+                keep_fetched::<T, DIM, WORDS>(room, index, words);
             }
-            // The next stage has arrived by all threads, and the tile of the one before is free.
-            thread::sync_threads();
+            *words = load::<T, DIM, WORDS>(room, index + AHEAD as u32 * WARPS, count);
         }
-        start_stage(room, started, count);
-        if started >= ahead {
-            keep_fetched(room, started - ahead, count);
-            multiply(room, started - ahead, sums);
-        }
+        first += AHEAD as u32;
     }
-    async_copy::wait::<0>();
 }
 
-/// Starts copying the rows of a stage, if there is one; rows past the last become zero.
+/// The lane's words of a row of the batch, if there is one.
 #[inline(always)]
-fn start_stage<T: Float16, const DIM: u32>(room: &Room<T, DIM>, stage: u32, count: u32) {
-    let first = stage * ROWS;
-    if first < count {
-        room.tile(stage).start_copy(ROWS, THREADS, |row| {
-            let valid = first + row < count;
-            let index = if valid { first + row } else { first };
-            let source = Global::from_address(room.sources().read(index));
-            (source, if valid { DIM } else { 0 })
-        });
-    }
-    async_copy::commit();
-}
-
-/// Copies the fetched rows of a stage to their slots.
-#[inline(always)]
-fn keep_fetched<T: Float16, const DIM: u32>(room: &Room<T, DIM>, stage: u32, count: u32) {
-    let per_row = DIM / LANE_WIDTH;
-    let mut unit = thread::thread_idx_x();
-    while unit < ROWS * per_row {
-        let (row, column) = (unit / per_row, unit % per_row);
-        if stage * ROWS + row < count {
-            let target = room.targets().read(stage * ROWS + row);
-            if target != 0 {
-                let words = room.tile(stage).at(row, column * LANE_WIDTH);
-                GlobalMut::<U32x4>::from_address(target)
-                    .write(column as usize, words.cast::<U32x4>().read(0));
+fn load<T: Float16, const DIM: u32, const WORDS: usize>(
+    room: &Room<T>,
+    index: u32,
+    count: u32,
+) -> [u32; WORDS] {
+    let mut words = [0; WORDS];
+    if index < count {
+        let row = Global::<u32>::from_address(room.sources().read(index));
+        for (word, value) in words.iter_mut().enumerate() {
+            let place = warp::lane_id() + word as u32 * warp::SIZE;
+            if 2 * place < DIM {
+                *value = row.read(place as usize);
             }
         }
-        unit += THREADS;
+    }
+    words
+}
+
+/// Adds a row, times what each head weighs it.
+#[inline(always)]
+fn add<T: Float16, const HEADS: usize, const WORDS: usize>(
+    room: &Room<T>,
+    index: u32,
+    words: &[u32; WORDS],
+    sums: &mut Sums<HEADS, WORDS>,
+) {
+    let weights = room.weights().offset(index * HEADS as u32);
+    for head in 0..HEADS {
+        let weight = weights.read(head as u32);
+        sums.weights[head] += weight;
+        for (word, &value) in words.iter().enumerate() {
+            let [low, high] = T::unpack(value);
+            sums.rows[head][word][0] += weight * low;
+            sums.rows[head][word][1] += weight * high;
+        }
     }
 }
 
-/// Adds the products of a stage's rows.
+/// Copies a row that was fetched to its slot.
 #[inline(always)]
-fn multiply<T: Float16, const DIM: u32, const TILES: usize>(
-    room: &Room<T, DIM>,
-    stage: u32,
-    sums: &mut Sums<TILES>,
+fn keep_fetched<T: Float16, const DIM: u32, const WORDS: usize>(
+    room: &Room<T>,
+    index: u32,
+    words: &[u32; WORDS],
 ) {
-    let a = room.weights().a(0, stage * ROWS);
-    let tile = room.tile(stage);
-    for (i, sums) in sums.iter_mut().enumerate() {
-        let column = (i as u32 * WARPS + warp::warp_id()) * 16;
-        if column < DIM {
-            let [b0, b1] = tile.b_pair_transposed(0, column);
-            T::mma_m16n8k16(&mut sums[0], a, b0);
-            T::mma_m16n8k16(&mut sums[1], a, b1);
+    let target = room.targets().read(index);
+    if target != 0 {
+        let slot = GlobalMut::<u32>::from_address(target);
+        for (word, &value) in words.iter().enumerate() {
+            let place = warp::lane_id() + word as u32 * warp::SIZE;
+            if 2 * place < DIM {
+                slot.write(place as usize, value);
+            }
         }
     }
 }

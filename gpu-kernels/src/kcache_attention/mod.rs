@@ -6,7 +6,7 @@
 //! the others ([`hot_rows`]), sums them from wherever they lie (`gather`) and writes the output
 //! (`output`). A block that waits for host memory leaves the multiprocessor to its neighbours.
 
-use cuda_std::{Global, GlobalMut, bf16, f16, kernel, shared_array, warp};
+use cuda_std::{Global, GlobalMut, bf16, dynamic_shared, f16, kernel, shared_array, warp};
 
 use crate::decode_scores::PART;
 
@@ -16,8 +16,11 @@ mod attend;
 mod gather;
 mod output;
 mod scan;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod scan_copied;
 mod scores;
 mod select;
+mod weigh;
 
 pub use scores::RUN;
 
@@ -32,6 +35,12 @@ const fn min_blocks(dim: u32) -> u32 {
     if dim > 128 { 2 } else { 3 }
 }
 
+/// The same of the kernels that copy keys, which hold none in registers.
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+const fn min_blocks_copied(dim: u32) -> u32 {
+    if dim > 128 { 2 } else { 4 }
+}
+
 /// The most candidates that are ranked in shared memory.
 const MAX_CANDIDATES: u32 = 8192;
 
@@ -41,19 +50,40 @@ pub const ADDRESSES: u32 = 5;
 /// Counts that `traffic` holds.
 pub const COUNTS: u32 = 3;
 
-/// Bytes of dynamic shared memory, for heads of `dim` elements, `candidates` and `slots`.
+/// Bytes of dynamic shared memory of the kernels that hold keys in registers, for heads of `dim`
+/// elements, `candidates` and `slots`.
 pub const fn shared_bytes(dim: u32, candidates: u32, slots: u32) -> u32 {
-    let sum = gather::shared_bytes(dim);
-    let selection = select::shared_bytes(candidates);
-    let update = hot_rows::shared_bytes(slots);
-    let most = if sum > selection { sum } else { selection };
-    if most > update { most } else { update }
+    largest([
+        gather::shared_bytes(dim),
+        select::shared_bytes(candidates),
+        hot_rows::shared_bytes(slots),
+        weigh::SHARED_BYTES,
+    ])
+}
+
+/// As [`shared_bytes`], of the kernels that copy keys.
+#[cfg(not(target_arch = "nvptx64"))]
+pub const fn shared_bytes_copied(dim: u32, candidates: u32, slots: u32) -> u32 {
+    let rest = shared_bytes(dim, candidates, slots);
+    largest([scan_copied::shared_bytes(dim), rest, 0, 0])
+}
+
+const fn largest(numbers: [u32; 4]) -> u32 {
+    let (mut most, mut i) = (0, 0);
+    while i < numbers.len() {
+        if numbers[i] > most {
+            most = numbers[i];
+        }
+        i += 1;
+    }
+    most
 }
 
 /// Candidates for `top` rows: as many as the shared memory of the sum has room for anyway, or, for
 /// many rows, a few more than those.
 pub const fn candidates(dim: u32, top: u32) -> u32 {
-    let free = gather::shared_bytes(dim) / select::shared_bytes(1);
+    let free = largest([gather::shared_bytes(dim), weigh::SHARED_BYTES, 0, 0]);
+    let free = free / select::shared_bytes(1);
     let wanted = top + top / 2;
     if wanted < free {
         free
@@ -97,8 +127,38 @@ struct Arguments<T> {
     scale: f32,
 }
 
+/// How the keys of a launch are scored.
+macro_rules! scan {
+    // Words of static shared memory, behind those that every kernel needs.
+    (words registers) => {
+        0
+    };
+    (words copies) => {
+        scan_copied::BARRIERS * 2
+    };
+    (registers, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
+        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
+            $words,
+            |q, keys, target, part| {
+                scan::scan::<$element, $dim, $parts, { scan::steps($dim) }>(q, keys, target, part)
+            },
+        )
+    };
+    (copies, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
+        let barriers = $words.after().cast();
+        let ring = scan_copied::Ring::<$element>::new::<$dim>(dynamic_shared(0), barriers);
+        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
+            $words,
+            |q, keys, target, part| {
+                const STEPS: usize = scan_copied::steps($dim);
+                scan_copied::scan::<$element, $dim, $parts, STEPS>(q, keys, target, ring, part)
+            },
+        )
+    };
+}
+
 macro_rules! kernels {
-    ($($name:ident, $element:ty, $dim:literal;)*) => {$(
+    ($scan:ident, $min_blocks:ident: $($name:ident, $element:ty, $dim:literal;)*) => {$(
         /// Attention of the newest position of each sequence, with the exact softmax over all its
         /// keys and a sum over some of its rows of V: the first `sinks` positions, the last
         /// `window`, and between them the `top` that their group of query heads values most by
@@ -153,7 +213,7 @@ macro_rules! kernels {
         /// memory: any number is right, about 16 for each of `top` is fast; with `p` below 1 at
         /// least a third of `top`. At most [`MAX_GROUP`](crate::decode_scores::MAX_GROUP) query
         /// heads share a KV head; `slots` is at most 65 535.
-        #[kernel(max_threads = THREADS, min_blocks = min_blocks($dim))]
+        #[kernel(max_threads = THREADS, min_blocks = $min_blocks($dim))]
         pub fn $name(
             out: GlobalMut<$element>,
             traffic: Global<u64>,
@@ -185,20 +245,20 @@ macro_rules! kernels {
             candidates: u32,
             scale: f32,
         ) {
-            let words = attend::Words(shared_array![u32; attend::Words::COUNT]);
+            let words = shared_array![u32; attend::Words::COUNT + scan!(words $scan)];
+            let words = attend::Words(words);
             let arguments = Arguments {
                 out, traffic, counts, scores, maxima, masses, partials, rows, arrivals, q, k_table, v_table,
                 memory, totals, lengths, q_heads, score_stride, row_stride, table_stride, split,
                 sinks, window, top, p, group_score, weighting, slots, candidates, scale,
             };
             const PARTS: usize = $dim / PART as usize;
-            const TILES: usize = usize::div_ceil($dim, 16 * WARPS as usize);
-            arguments.run::<$dim, PARTS, { scan::steps($dim) }, TILES>(words);
+            scan!($scan, arguments, words, $element, $dim, PARTS);
         }
     )*};
 }
 
-kernels! {
+kernels! { registers, min_blocks:
     kcache_attention_64_bf16, bf16, 64;
     kcache_attention_96_bf16, bf16, 96;
     kcache_attention_128_bf16, bf16, 128;
@@ -207,4 +267,16 @@ kernels! {
     kcache_attention_96_f16, f16, 96;
     kcache_attention_128_f16, f16, 128;
     kcache_attention_256_f16, f16, 256;
+}
+
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+kernels! { copies, min_blocks_copied:
+    kcache_attention_copied_64_bf16, bf16, 64;
+    kcache_attention_copied_96_bf16, bf16, 96;
+    kcache_attention_copied_128_bf16, bf16, 128;
+    kcache_attention_copied_256_bf16, bf16, 256;
+    kcache_attention_copied_64_f16, f16, 64;
+    kcache_attention_copied_96_f16, f16, 96;
+    kcache_attention_copied_128_f16, f16, 128;
+    kcache_attention_copied_256_f16, f16, 256;
 }

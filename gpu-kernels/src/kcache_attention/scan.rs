@@ -14,7 +14,7 @@ use crate::decode_scores::{PART, score};
 use crate::softmax::Softmax;
 
 /// Keys of one product.
-const STEP: u32 = 8;
+pub const STEP: u32 = 8;
 
 /// Steps whose words a warp holds: 16 loads of 16 bytes for each lane where that divides a block
 /// of K, fewer where not.
@@ -49,7 +49,7 @@ impl<T: Float16> Keys<T> {
 
     /// The block of a position, from the lane's first words on.
     #[inline(always)]
-    fn block(&self, position: u32) -> Global<T> {
+    pub fn block(&self, position: u32) -> Global<T> {
         let address = self.table.read((position / KV_BLOCK) as usize);
         Global::from_address(address).offset(self.first)
     }
@@ -72,7 +72,7 @@ impl<T: Float16> Keys<T> {
 }
 
 /// Scores of a chunk: of head `lane / 4`, in each step two positions.
-type Chunk<const STEPS: usize> = [[f32; 2]; STEPS];
+pub type Chunk<const STEPS: usize> = [[f32; 2]; STEPS];
 
 /// Where a chunk's scores go.
 pub struct Target {
@@ -88,7 +88,7 @@ impl Target {
     /// Scales and writes the scores of the chunk from `first` on, with the largest of each run, and
     /// counts them in. The lanes of a head hold its largest score together and sums of their own.
     #[inline(always)]
-    fn put<const STEPS: usize>(
+    pub fn put<const STEPS: usize>(
         &self,
         chunk: &mut Chunk<STEPS>,
         first: u32,
@@ -175,7 +175,7 @@ pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
 
 /// The chunk after the one at `position` that the same warp scores.
 #[inline(always)]
-fn following(position: u32, chunk: u32) -> u32 {
+pub fn following(position: u32, chunk: u32) -> u32 {
     let next = position + chunk;
     if next.is_multiple_of(KV_BLOCK) {
         next + (WARPS - 1) * KV_BLOCK

@@ -1,10 +1,8 @@
 //! The scores of one KV head of one sequence in the workspace, and what a position is worth.
 
-use cuda_std::{F32x4, Global, GlobalMut, Shared, U32x2, math, thread, warp};
+use cuda_std::{F32x4, Global, GlobalMut, Shared, U32x2, math, thread};
 
-use super::THREADS;
 use crate::KV_BLOCK;
-use crate::select_rows::GroupScore;
 use crate::softmax::Softmax;
 
 /// Positions whose largest score is kept beside the scores.
@@ -45,22 +43,26 @@ pub struct Weights {
     pub scores: Scores,
     /// The softmax of each head.
     pub stats: Shared<U32x2>,
-    /// A [`GroupScore`]: how heads agree.
+    /// A [`GroupScore`](crate::select_rows::GroupScore): how heads agree.
     pub group_score: u32,
 }
 
 impl Weights {
-    /// The probability that a head gives a score.
+    /// The softmax of a head.
     #[inline(always)]
-    fn probability(&self, head: u32, score: f32) -> f32 {
+    pub fn softmax(&self, head: u32) -> Normalised {
         let Softmax { max, sum } = Softmax::from_words(self.stats.read(head));
-        math::exp(score - max) / sum
+        Normalised {
+            max,
+            scale: 1.0 / sum,
+        }
     }
 
     /// The probability that a head gives a position.
     #[inline(always)]
     pub fn of(&self, head: u32, position: u32) -> f32 {
-        self.probability(head, self.scores.of(head).read(position as usize))
+        self.softmax(head)
+            .probability(self.scores.of(head).read(position as usize))
     }
 
     /// The probability that the group gives a position, summed over its heads.
@@ -92,46 +94,20 @@ impl Weights {
             maxima: maxima.as_const(),
         }
     }
+}
 
-    /// Writes what the group gives the positions before `end`, and the largest of each run. A
-    /// thread takes four neighbours.
-    #[inline(always)]
-    fn weigh(&self, end: u32, masses: GlobalMut<f32>, maxima: GlobalMut<f32>) {
-        let mut start = 0;
-        while start < end / 4 {
-            let index = start + thread::thread_idx_x();
-            let mut mass = [0.0f32; 4];
-            if index < end / 4 {
-                mass = self.masses_of_four(index);
-                masses.cast::<F32x4>().write(index as usize, F32x4(mass));
-            }
-            let [a, b, c, d] = mass;
-            let mut best = math::max_nan(math::max_nan(a, b), math::max_nan(c, d));
-            best = math::max_nan(best, warp::warp_shuffle_xor(warp::ALL, best, 1));
-            best = math::max_nan(best, warp::warp_shuffle_xor(warp::ALL, best, 2));
-            if index < end / 4 && index.is_multiple_of(RUN / 4) {
-                maxima.write((index / (RUN / 4)) as usize, best);
-            }
-            start += THREADS;
-        }
-    }
+/// The softmax over all scores of a head.
+#[derive(Clone, Copy)]
+pub struct Normalised {
+    max: f32,
+    scale: f32,
+}
 
-    /// What the group gives the positions from `4 · index` on.
+impl Normalised {
+    /// The probability of a score.
     #[inline(always)]
-    fn masses_of_four(&self, index: u32) -> [f32; 4] {
-        let mut masses = [0.0f32; 4];
-        for head in 0..self.scores.group {
-            let scores = four(self.scores.of(head).as_const(), index);
-            for i in 0..4 {
-                let probability = self.probability(head, scores[i]);
-                masses[i] = if self.group_score == GroupScore::Sum as u32 {
-                    masses[i] + probability
-                } else {
-                    math::max_nan(masses[i], probability)
-                };
-            }
-        }
-        masses
+    pub fn probability(&self, score: f32) -> f32 {
+        math::exp(score - self.max) * self.scale
     }
 }
 

@@ -6,3 +6,8 @@ pub use cuda_std::emulation::{Buffer, Findings as LaunchError, Gpu, LaunchConfig
 pub fn large() -> bool {
     false
 }
+
+/// Whether there are Hopper's matrix instructions.
+pub fn has_wgmma() -> bool {
+    true
+}

@@ -1,7 +1,7 @@
 //! Kernels that treat each element by itself.
 
 use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
-use gpu_kernels::elementwise;
+use gpu_kernels::{elementwise, read_rate};
 
 use crate::device::{Gpu, LaunchConfig};
 use crate::support::{Random, cases};
@@ -59,4 +59,22 @@ fn rounding_is_that_of_the_host() {
     check_narrow::<bf16>(61, kernel);
     let kernel = (&elementwise::NARROW_F16, elementwise::narrow_f16 as _);
     check_narrow::<f16>(62, kernel);
+}
+
+#[test]
+fn every_word_is_read_once() {
+    let words: Vec<u32> = (0..4 * 9001u32)
+        .map(|i| i.wrapping_mul(2_654_435_761))
+        .collect();
+    let mut gpu = Gpu::new();
+    let x = gpu.upload("x", &words).global().cast();
+    let out = gpu.allocate::<u32>("out", 2 * read_rate::THREADS as usize);
+    let target = out.global_mut();
+    let config = LaunchConfig::new([2, 1, 1], read_rate::THREADS);
+    gpu.launch(&read_rate::READ_RATE, config, move || {
+        read_rate::read_rate(target, x, 9001)
+    })
+    .unwrap();
+    let xor = |words: Vec<u32>| words.into_iter().fold(0, |all, word| all ^ word);
+    assert_eq!(xor(gpu.download(out)), xor(words));
 }

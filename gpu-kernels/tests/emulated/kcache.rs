@@ -1,75 +1,77 @@
 //! The fused decode attention against plain arithmetic: lengths, groups, head sizes, ties,
 //! weightings, and the ways that a selection can take.
 
-use cuda_std::{Float16, Kernel, bf16, f16};
+use cuda_std::{Float16, bf16, f16};
 use gpu_kernels::kcache_attention as fused;
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 
-use crate::kcache_step::{Attention, Setup, Step};
+use crate::device::has_wgmma;
+use crate::kcache_step::{Setup, Step, Variant};
 
-macro_rules! kernel {
-    ($constant:ident, $element:ty, $name:ident, $NAME:ident) => {
-        pub const $constant: (&Kernel, Attention<$element>) = (&fused::$NAME, fused::$name);
+/// The kernels for a size of heads: keys in registers, and copied ahead.
+pub type Variants<T> = [Variant<T>; 2];
+
+macro_rules! variants {
+    ($constant:ident, $element:ty: $name:ident $NAME:ident, $copied:ident $COPIED:ident) => {
+        pub const $constant: Variants<$element> = [
+            Variant {
+                kernel: &fused::$NAME,
+                attention: fused::$name,
+                shared_bytes: fused::shared_bytes,
+                hopper: false,
+            },
+            Variant {
+                kernel: &fused::$COPIED,
+                attention: fused::$copied,
+                shared_bytes: fused::shared_bytes_copied,
+                hopper: true,
+            },
+        ];
     };
 }
 
-kernel!(
-    BF16_64,
-    bf16,
-    kcache_attention_64_bf16,
-    KCACHE_ATTENTION_64_BF16
-);
-kernel!(
-    BF16_96,
-    bf16,
-    kcache_attention_96_bf16,
-    KCACHE_ATTENTION_96_BF16
-);
-kernel!(
-    BF16_128,
-    bf16,
-    kcache_attention_128_bf16,
-    KCACHE_ATTENTION_128_BF16
-);
-kernel!(
-    BF16_256,
-    bf16,
-    kcache_attention_256_bf16,
-    KCACHE_ATTENTION_256_BF16
-);
-kernel!(
-    F16_64,
-    f16,
-    kcache_attention_64_f16,
-    KCACHE_ATTENTION_64_F16
-);
-kernel!(
-    F16_96,
-    f16,
-    kcache_attention_96_f16,
-    KCACHE_ATTENTION_96_F16
-);
-kernel!(
-    F16_128,
-    f16,
-    kcache_attention_128_f16,
-    KCACHE_ATTENTION_128_F16
-);
-kernel!(
-    F16_256,
-    f16,
-    kcache_attention_256_f16,
-    KCACHE_ATTENTION_256_F16
-);
+variants!(BF16_64, bf16:
+    kcache_attention_64_bf16 KCACHE_ATTENTION_64_BF16,
+    kcache_attention_copied_64_bf16 KCACHE_ATTENTION_COPIED_64_BF16);
+variants!(BF16_96, bf16:
+    kcache_attention_96_bf16 KCACHE_ATTENTION_96_BF16,
+    kcache_attention_copied_96_bf16 KCACHE_ATTENTION_COPIED_96_BF16);
+variants!(BF16_128, bf16:
+    kcache_attention_128_bf16 KCACHE_ATTENTION_128_BF16,
+    kcache_attention_copied_128_bf16 KCACHE_ATTENTION_COPIED_128_BF16);
+variants!(BF16_256, bf16:
+    kcache_attention_256_bf16 KCACHE_ATTENTION_256_BF16,
+    kcache_attention_copied_256_bf16 KCACHE_ATTENTION_COPIED_256_BF16);
+variants!(F16_64, f16:
+    kcache_attention_64_f16 KCACHE_ATTENTION_64_F16,
+    kcache_attention_copied_64_f16 KCACHE_ATTENTION_COPIED_64_F16);
+variants!(F16_96, f16:
+    kcache_attention_96_f16 KCACHE_ATTENTION_96_F16,
+    kcache_attention_copied_96_f16 KCACHE_ATTENTION_COPIED_96_F16);
+variants!(F16_128, f16:
+    kcache_attention_128_f16 KCACHE_ATTENTION_128_F16,
+    kcache_attention_copied_128_f16 KCACHE_ATTENTION_COPIED_128_F16);
+variants!(F16_256, f16:
+    kcache_attention_256_f16 KCACHE_ATTENTION_256_F16,
+    kcache_attention_copied_256_f16 KCACHE_ATTENTION_COPIED_256_F16);
+
+/// Those of the variants that the device has.
+pub fn available<T>(variants: Variants<T>) -> impl Iterator<Item = Variant<T>> {
+    let fitting = |variant: &Variant<T>| has_wgmma() || !variant.hopper;
+    variants.into_iter().filter(fitting)
+}
 
 /// Runs a step twice on the same counters and compares.
-fn check<T: Float16>(kernel: (&Kernel, Attention<T>), setup: Setup, seed: u64) {
-    let mut step = Step::<T>::new(setup, seed);
-    for launch in 0..2 {
-        let outcome = step.launch(kernel, seed + launch);
-        assert!(outcome.is_ok(), "{outcome:?}: {:?}", step.setup);
-        step.compare();
+fn check<T: Float16>(variants: Variants<T>, setup: Setup, seed: u64) {
+    for variant in available(variants) {
+        let mut step = Step::<T>::new(setup.clone(), seed);
+        for launch in 0..2 {
+            let outcome = step.launch(variant, seed + launch);
+            let name = variant.kernel.name;
+            assert!(outcome.is_ok(), "{name}: {outcome:?}: {:?}", step.setup);
+            step.compare();
+        }
     }
 }
 

@@ -19,6 +19,16 @@ pub type Attention<T> = fn(
     u32, u32, u32, u32, u32, u32, u32, u32, f32, u32, u32, u32, u32, f32,
 );
 
+/// A kernel, and the shared memory that it takes for a size of heads, candidates and slots.
+#[derive(Clone, Copy)]
+pub struct Variant<T> {
+    pub kernel: &'static Kernel,
+    pub attention: Attention<T>,
+    pub shared_bytes: fn(u32, u32, u32) -> u32,
+    /// Whether only the image for Hopper has it.
+    pub hopper: bool,
+}
+
 /// Shapes and policy.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -250,16 +260,15 @@ impl<T: Float16> Step<T> {
         self.q = q;
     }
 
-    pub fn launch(
-        &mut self,
-        (kernel, attention): (&Kernel, Attention<T>),
-        seed: u64,
-    ) -> Result<(), LaunchError> {
+    pub fn launch(&mut self, variant: Variant<T>, seed: u64) -> Result<(), LaunchError> {
+        let Variant {
+            kernel, attention, ..
+        } = variant;
         let s = self.setup.clone();
         let grid = [self.splits, s.kv_heads, s.lengths.len()].map(|blocks| blocks as u32);
         let [dim, slots, candidates] = [s.dim, s.slots, s.candidates].map(|size| size as u32);
         let config = LaunchConfig::new(grid, fused::THREADS)
-            .dynamic_shared(fused::shared_bytes(dim, candidates, slots))
+            .dynamic_shared((variant.shared_bytes)(dim, candidates, slots))
             .seed(seed);
         let (out, traffic) = (self.out.global_mut(), self.traffic_at.global());
         let (counts, scores) = (self.counts.global_mut(), self.scores.global_mut());

@@ -20,6 +20,8 @@ mod kcache_reference;
 mod kcache_step;
 mod near_rows;
 mod products;
+mod products_skinny;
+mod products_wgmma;
 mod rope;
 mod rows;
 mod select;

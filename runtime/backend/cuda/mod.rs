@@ -24,6 +24,7 @@ mod step;
 mod tests;
 mod timeline;
 mod totals;
+mod tuning;
 mod uploads;
 
 use std::sync::{Arc, Mutex};
@@ -38,6 +39,7 @@ pub use kv_cache::CudaKvCache;
 pub use load::Matrix;
 pub use rope::RopeTable;
 pub use step::StepMemo;
+pub use tuning::{Choices, PrefillKernel, ProductKernel, ProductRule, ScanKernel, Tuning};
 
 pub(super) use geometry::check;
 pub(super) use memory::{PREFILL_CHUNK, memory};
@@ -69,6 +71,15 @@ impl Cuda {
     /// # Errors
     /// [`crate::Error::Device`], for example where the driver is too old for the kernels.
     pub fn new(device: Device) -> Result<Self> {
+        Self::with_tuning(device, &Tuning::embedded()?)
+    }
+
+    /// As [`Self::new`], with the kernels that `tuning` names.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`crate::Error::InvalidArgument`] where the table has no kernels for the
+    /// device.
+    pub fn with_tuning(device: Device, tuning: &Tuning) -> Result<Self> {
         let context = Context::new(device)?;
         let timeline = Arc::new(Timeline::default());
         Ok(Self {
@@ -77,7 +88,7 @@ impl Cuda {
             stages: Mutex::new(Stages::new(&context, timeline.clone())?),
             turn: Mutex::new(()),
             timeline,
-            kernels: Kernels::load(&context)?,
+            kernels: Kernels::load(&context, tuning)?,
             stream: Stream::new(&context)?,
             context,
         })

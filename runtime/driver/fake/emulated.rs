@@ -3,8 +3,10 @@
 use cuda_std::Kernel;
 use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::{
-    decode_scores as scores, elementwise, embedding, gemm, gemv, kcache_attention, near_rows,
-    prefill_attention as prefill, rmsnorm, rope, select_rows, swiglu, v_combine, v_sum, v_total,
+    decode_scores as scores, elementwise, embedding, gemm, gemm_skinny, gemm_wgmma, gemv,
+    kcache_attention, near_rows, prefill_attention as prefill,
+    prefill_attention_wgmma as prefill_wgmma, rmsnorm, rope, select_rows, swiglu, v_combine, v_sum,
+    v_total,
 };
 
 use super::memory::contents;
@@ -16,22 +18,31 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 25] = [
+const KERNELS: [&Kernel; 36] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
     &elementwise::ADD,
     &elementwise::NARROW_BF16,
+    &gemm_skinny::GEMM_SKINNY_8_BF16,
+    &gemm_skinny::GEMM_SKINNY_16_BF16,
+    &gemm_skinny::GEMM_SKINNY_32_BF16,
+    &gemm_skinny::GEMM_SKINNY_64_BF16,
     &gemv::GEMV_1_BF16,
     &gemv::GEMV_2_BF16,
     &gemv::GEMV_4_BF16,
     &gemv::GEMV_8_BF16,
     &gemm::GEMM_SMALL_BF16,
     &gemm::GEMM_LARGE_BF16,
+    &gemm_wgmma::GEMM_WGMMA_128_BF16,
+    &gemm_wgmma::GEMM_WGMMA_256_BF16,
     &rope::ROPE_HALVES_BF16,
     &rope::ROPE_NEIGHBOURS_BF16,
     &prefill::PREFILL_ATTENTION_64_BF16,
     &prefill::PREFILL_ATTENTION_96_BF16,
+    &prefill_wgmma::PREFILL_ATTENTION_WGMMA_64_BF16,
+    &prefill_wgmma::PREFILL_ATTENTION_WGMMA_128_BF16,
+    &prefill_wgmma::PREFILL_ATTENTION_WGMMA_256_BF16,
     &scores::DECODE_SCORES_64_BF16,
     &scores::DECODE_SCORES_96_BF16,
     &select_rows::SELECT_ROWS,
@@ -42,6 +53,8 @@ const KERNELS: [&Kernel; 25] = [
     &near_rows::NEAR_ROWS_BF16,
     &kcache_attention::KCACHE_ATTENTION_64_BF16,
     &kcache_attention::KCACHE_ATTENTION_96_BF16,
+    &kcache_attention::KCACHE_ATTENTION_COPIED_64_BF16,
+    &kcache_attention::KCACHE_ATTENTION_COPIED_96_BF16,
 ];
 
 fn find(name: &str) -> Option<&'static Kernel> {

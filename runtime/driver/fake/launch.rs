@@ -3,8 +3,10 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use cuda_std::emulation::{Argument, TensorLayout};
+
 use super::kernels::parameters;
-use super::machine::SHARED_BYTES;
+use super::machine::shared_bytes;
 use super::queue::{Call, submit};
 use super::{INVALID_HANDLE, INVALID_VALUE, give, on_device};
 use crate::driver::sys::{CUfunction_attribute as Attribute, CUjit_option as Jit, LaunchConfig};
@@ -18,7 +20,7 @@ pub(super) struct Kernel {
 super::symbols! {
     cuModuleLoadDataEx cuModuleUnload cuModuleGetFunction
     cuFuncGetAttribute cuFuncSetAttribute cuOccupancyMaxActiveBlocksPerMultiprocessor
-    cuLaunchKernelEx
+    cuLaunchKernelEx cuTensorMapEncodeTiled
 }
 
 extern "C" fn cuModuleLoadDataEx(
@@ -101,9 +103,9 @@ extern "C" fn cuFuncGetAttribute(value: *mut c_int, attribute: Attribute, _funct
 }
 
 extern "C" fn cuFuncSetAttribute(function: usize, attribute: Attribute, value: c_int) -> u32 {
-    on_device(|state, _| {
+    on_device(|state, device| {
         let dynamic = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        if attribute != dynamic || value > SHARED_BYTES as i32 {
+        if attribute != dynamic || value > shared_bytes(device) as i32 {
             return Err(INVALID_VALUE);
         }
         let kernel = state.functions.get_mut(&function).ok_or(INVALID_HANDLE)?;
@@ -116,10 +118,10 @@ extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
     blocks: *mut c_int,
     _function: usize,
     threads: c_int,
-    shared_bytes: usize,
+    bytes: usize,
 ) -> u32 {
-    on_device(|_, _| {
-        let by_memory = SHARED_BYTES as usize / shared_bytes.max(1024);
+    on_device(|_, device| {
+        let by_memory = shared_bytes(device) as usize / bytes.max(1024);
         give(blocks, (1536 / threads).min(by_memory as c_int));
         Ok(())
     })
@@ -154,5 +156,52 @@ extern "C" fn cuLaunchKernelEx(
                 .collect(),
         };
         submit(state, device, config.stream as usize, call)
+    })
+}
+
+/// Writes the map that the emulation reads, of what `EncodeTensorMap` asks for.
+#[allow(clippy::too_many_arguments)]
+extern "C" fn cuTensorMapEncodeTiled(
+    map: *mut [u8; 128],
+    element_type: u32,
+    rank: u32,
+    address: u64,
+    sizes: *const [u64; 2],
+    row_bytes: *const u64,
+    box_sizes: *const [u32; 2],
+    element_strides: *const [u32; 2],
+    interleaving: u32,
+    swizzle: u32,
+    _promotion: u32,
+    outside: u32,
+) -> u32 {
+    // SAFETY: the driver module passes two numbers for each of two axes, and one stride.
+    let ([columns, rows], row_bytes, [box_columns, box_rows], strides) =
+        unsafe { (*sizes, *row_bytes, *box_sizes, *element_strides) };
+    let layout = TensorLayout {
+        address,
+        rows: rows as u32,
+        columns: columns as u32,
+        row_bytes,
+        box_rows,
+    };
+    let form = [
+        element_type,
+        rank,
+        box_columns,
+        interleaving,
+        swizzle,
+        outside,
+    ];
+    // As the driver, though nothing of the device is asked for.
+    on_device(|_, _| {
+        let encoded = layout.encode().map(Argument::to_bytes);
+        match encoded.as_deref().map(<[u8; 128]>::try_from) {
+            Ok(Ok(bytes)) if form == [1, 2, 64, 0, 3, 0] && strides == [1, 1] => {
+                give(map, bytes);
+                Ok(())
+            }
+            _ => Err(INVALID_VALUE),
+        }
     })
 }

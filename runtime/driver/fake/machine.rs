@@ -9,7 +9,17 @@ use crate::driver::sys::CUdevice_attribute as Attribute;
 
 const DEVICES: i32 = 2;
 pub(super) const MEMORY: u64 = 8 << 30;
-pub(super) const SHARED_BYTES: u32 = 101_376;
+
+/// The device that has Hopper's instructions, and its memory.
+const HOPPER: c_int = 1;
+
+/// Shared memory that a block of a device may have.
+pub(super) fn shared_bytes(device: c_int) -> u32 {
+    match device {
+        HOPPER => 232_448,
+        _ => 101_376,
+    }
+}
 
 /// The handle of device 0's context; the others' follow.
 const FIRST_CONTEXT: usize = 0x1000;
@@ -100,10 +110,11 @@ extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) -> u32 {
     0
 }
 
-extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: Attribute, _device: c_int) -> u32 {
+extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: Attribute, device: c_int) -> u32 {
+    let (major, minor) = if device == HOPPER { (9, 0) } else { (8, 6) };
     let found = match attribute {
-        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR => 8,
-        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR => 6,
+        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR => major,
+        Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR => minor,
         Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT => 4,
         Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE => 4 << 20,
         Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X => i32::MAX,
@@ -113,7 +124,9 @@ extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: Attribute, _dev
         | Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y
         | Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK => 1024,
         Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z => 64,
-        Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN => SHARED_BYTES as i32,
+        Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN => {
+            shared_bytes(device) as i32
+        }
         Attribute::CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM => 1,
         _ => return INVALID_VALUE,
     };

@@ -11,7 +11,8 @@ pub type GlobalAddress = *mut u8;
 /// An address in the shared window.
 pub type SharedAddress = u32;
 
-global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
+global_asm!(".extern .shared .align 128 .b8 dynamic_shared[];");
+global_asm!(".extern .shared .align 1024 .b8 swizzled_shared[];");
 
 #[inline(always)]
 pub fn dynamic_shared() -> SharedAddress {
@@ -20,6 +21,22 @@ pub fn dynamic_shared() -> SharedAddress {
     unsafe {
         asm!("mov.u32 {}, dynamic_shared;", out(reg32) address, options(pure, nomem, nostack));
     }
+    address
+}
+
+#[inline(always)]
+pub fn swizzled_shared() -> SharedAddress {
+    let address: u32;
+    // SAFETY: as above.
+    unsafe {
+        asm!("mov.u32 {}, swizzled_shared;", out(reg32) address, options(pure, nomem, nostack));
+    }
+    address
+}
+
+/// The address as the instructions count it that take tiles.
+#[inline(always)]
+pub fn shared_window_offset(address: SharedAddress) -> u32 {
     address
 }
 

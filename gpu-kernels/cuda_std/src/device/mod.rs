@@ -6,19 +6,25 @@
 
 mod async_copy;
 mod atomic;
+mod bulk_copy;
 mod float;
 mod index;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod warp;
+mod wgmma;
 
 pub use async_copy::*;
 pub use atomic::*;
+pub use bulk_copy::*;
 pub use float::*;
 pub use index::*;
 pub use matrix::*;
+pub use mbarrier::*;
 pub use memory::*;
 pub use warp::*;
+pub use wgmma::*;
 
 use core::arch::asm;
 

@@ -76,7 +76,12 @@ fn take_turns(fibers: &mut [Fiber]) -> bool {
                 .iter()
                 .all(|state| matches!(state, State::Done))
         }) {
+            with(Machine::end_bulk_copies);
             return true;
+        }
+        // A copy arrives when nothing else can happen: as late as a device may let it.
+        if with(Machine::finish_bulk_copy) {
+            continue;
         }
         if !with(Machine::release_barrier) {
             return false;
@@ -107,15 +112,24 @@ impl Machine {
                     waiting.push(thread);
                     sites.push(site);
                 }
-                State::Lanes(operation, mask, site) => stuck.push((thread, operation, mask, site)),
+                State::Lanes(operation, mask, site) => {
+                    let what = format!("{operation:?} with mask {mask:#010x} waits for lanes");
+                    stuck.push((thread, what, site));
+                }
+                State::Phase(address, parity, site) => {
+                    let phase = self.describe_phase(address);
+                    stuck.push((thread, format!("a wait for parity {parity}, {phase}"), site));
+                }
+                State::Product(site) => {
+                    stuck.push((thread, "a product waits for threads".to_owned(), site));
+                }
                 State::Ready | State::Done => {}
             }
         }
-        for &(thread, operation, mask, site) in &stuck {
-            self.current = thread;
+        for (thread, what, site) in &stuck {
+            self.current = *thread;
             let message = format!(
-                "{operation:?} with mask {mask:#010x} waits for lanes that do not come; {} \
-                 threads wait for lanes, {} at the block's barrier",
+                "{what} that do not come; {} threads wait so, {} at the block's barrier",
                 stuck.len(),
                 waiting.len()
             );

@@ -42,6 +42,8 @@ pub struct Clocks {
     block: u32,
     epoch: u32,
     seen: Vec<[u32; LANES]>,
+    /// Up to which of its own clocks a thread's writes are visible to other units.
+    fenced: Vec<u32>,
     /// What each location passes on to those who acquire.
     released: HashMap<u64, Known>,
     /// What all threads of the block know.
@@ -60,6 +62,7 @@ impl Clocks {
         for thread in 0..threads as usize {
             self.seen[thread][thread % LANES] = 1;
         }
+        self.fenced = vec![0; threads as usize];
         self.common = Known::default();
         self.acquired.clear();
         self.acquired.resize_with(threads as usize, Known::default);
@@ -91,16 +94,38 @@ impl Clocks {
     /// An atomic operation of `thread` that acquires what the location passes on, and releases to
     /// it what the thread has done and knows.
     pub fn acquire_release(&mut self, thread: u32, address: u64) {
+        let mut passed_on = self.released.remove(&address).unwrap_or_default();
+        self.acquire(thread, &passed_on);
+        self.release(thread, &mut passed_on);
+        self.released.insert(address, passed_on);
+    }
+
+    /// `thread` knows from now on what `known` publishes.
+    pub fn acquire(&mut self, thread: u32, known: &Known) {
+        self.acquired[thread as usize].join(known);
+    }
+
+    /// Adds to `known` what the thread has done and knows.
+    pub fn release(&mut self, thread: u32, known: &mut Known) {
         let (warp, thread) = (thread / LANES as u32, thread as usize);
-        let passed_on = self.released.entry(address).or_default();
-        let acquired = &mut self.acquired[thread];
-        acquired.join(passed_on);
-        passed_on.join(&self.common);
-        passed_on.join(acquired);
+        known.join(&self.common);
+        known.join(&self.acquired[thread]);
         let (epoch, seen) = (self.epoch, self.seen[thread]);
-        passed_on.add(self.block, Release { epoch, warp, seen });
+        known.add(self.block, Release { epoch, warp, seen });
         // What the thread does from now on is not released.
         self.seen[thread][thread % LANES] += 1;
+    }
+
+    /// What `thread` has written, units other than the threads may read from now on.
+    pub fn fence(&mut self, thread: u32) {
+        let clock = &mut self.seen[thread as usize][thread as usize % LANES];
+        self.fenced[thread as usize] = *clock;
+        *clock += 1;
+    }
+
+    /// Whether such a unit sees a write.
+    pub fn is_fenced(&self, write: &Stamp) -> bool {
+        write.clock <= self.fenced[write.thread as usize]
     }
 
     /// A plain write ends what a location passes on.

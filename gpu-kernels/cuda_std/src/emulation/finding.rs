@@ -18,6 +18,8 @@ pub enum FindingKind {
     CopyInFlight,
     /// A block barrier that not every thread reached, or not at the same place.
     DivergentBarrier,
+    /// A barrier that counts arrivals and bytes, used otherwise than it was made.
+    Barrier,
     /// Threads that wait for others for ever.
     Deadlock,
     /// A warp operation by a lane that its mask does not name.

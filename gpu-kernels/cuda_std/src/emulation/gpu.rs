@@ -7,8 +7,9 @@ use super::finding::{Finding, FindingKind, Findings};
 use super::machine::{Machine, replace, with};
 use super::memory::Memory;
 use super::region::Region;
+use super::tensor_map::TensorLayout;
 use super::{block, intrinsics};
-use crate::{Element, Global, GlobalMut, Kernel};
+use crate::{Element, Float16, Global, GlobalMut, Kernel, TensorMap};
 
 /// The most dynamic shared memory of a block, as on Hopper.
 const DYNAMIC_SHARED_LIMIT: u32 = 227 * 1024;
@@ -120,6 +121,27 @@ impl Gpu {
         let buffer = self.allocate(name, elements.len());
         self.write(buffer, 0, elements);
         buffer
+    }
+
+    /// A map of a buffer of `[rows, columns]` elements for [`TensorMap::copy`], whose box has
+    /// `box_rows` rows.
+    ///
+    /// # Errors
+    /// Where a driver would refuse it.
+    pub fn tensor_map<T: Float16>(
+        &mut self,
+        buffer: Buffer<T>,
+        [rows, columns]: [usize; 2],
+        box_rows: u32,
+    ) -> Result<TensorMap, String> {
+        let layout = TensorLayout {
+            address: buffer.address,
+            rows: rows as u32,
+            columns: columns as u32,
+            row_bytes: 2 * columns as u64,
+            box_rows,
+        };
+        layout.encode()
     }
 
     /// Gives kernels a copy of `bytes` at an address, as a driver's stand-in does with the buffers

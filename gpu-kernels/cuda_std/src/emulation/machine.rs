@@ -12,6 +12,7 @@ use super::memory::{Memory, range_inside};
 use super::region::{Fault, Region};
 use super::rendezvous::Rendezvous;
 use super::shadow::Access;
+use super::warpgroup::THREADS;
 
 /// A line of a kernel.
 pub type Site = &'static Location<'static>;
@@ -41,6 +42,12 @@ pub struct Machine {
     pub current: u32,
     /// The asynchronous copies of each thread.
     pub copies: Vec<super::intrinsics::Copies>,
+    /// The copies to shared memory that no thread makes.
+    pub bulk_copies: super::bulk::Copies,
+    /// The barriers that count arrivals and bytes.
+    pub barriers: super::mbarrier::Barriers,
+    /// The product that threads of each warpgroup wait for.
+    pub products: Vec<Option<super::warpgroup::Group>>,
     static_shared: HashMap<(&'static str, u32, u32), u64>,
     dynamic_shared: u64,
 }
@@ -80,6 +87,9 @@ impl Machine {
             block: [0; 3],
             current: 0,
             copies: Vec::new(),
+            bulk_copies: Default::default(),
+            barriers: Default::default(),
+            products: Vec::new(),
             static_shared: HashMap::new(),
             dynamic_shared: 0,
         }
@@ -95,6 +105,11 @@ impl Machine {
         self.rendezvous.start_block(threads);
         self.copies.clear();
         self.copies.resize_with(threads as usize, Default::default);
+        self.bulk_copies = Default::default();
+        self.barriers = Default::default();
+        self.products.clear();
+        self.products
+            .resize_with((threads as usize).div_ceil(THREADS), || None);
         self.static_shared.clear();
         self.memory.start_block();
         let bytes = self.config.dynamic_shared as usize;

@@ -11,12 +11,14 @@
 //!   between them, nor a release by the one's thread that the other's acquires;
 //! - accesses to shared memory that an asynchronous copy is still writing;
 //! - barriers and warp operations that not every thread reaches, and wrong masks;
+//! - barriers that count bytes and are not made, not fenced, or waited for in vain;
 //! - panics in the kernel, such as an index of a local array out of its bounds.
 //!
 //! A launch goes on after a finding where it can: a bad read gives zero, a bad write does nothing.
 
 mod arguments;
 mod block;
+mod bulk;
 mod clock;
 mod collective;
 mod finding;
@@ -24,14 +26,18 @@ mod gpu;
 #[doc(hidden)]
 pub mod intrinsics;
 mod machine;
+mod mbarrier;
 mod memory;
 mod region;
 mod release;
 mod rendezvous;
 mod shadow;
+mod tensor_map;
+mod warpgroup;
 
 #[doc(hidden)]
 pub use arguments::record;
 pub use arguments::{Argument, arguments_of};
 pub use finding::{Finding, FindingKind, Findings};
 pub use gpu::{Buffer, Gpu, LaunchConfig};
+pub use tensor_map::TensorLayout;

@@ -143,6 +143,17 @@ impl Region {
         fault
     }
 
+    /// The last writes, in this launch, to the elements of a range.
+    pub fn last_writes(&self, range: &Range<usize>) -> impl Iterator<Item = &Stamp> {
+        let page = self.pages[range.start / PAGE].as_ref();
+        let history = page.and_then(|page| page.history.as_ref());
+        let elements = history.map(|history| &history[self.elements(range)]);
+        elements
+            .into_iter()
+            .flatten()
+            .filter_map(Shadow::last_write)
+    }
+
     /// Says that an asynchronous copy is writing `range`, or has ended.
     pub fn set_in_flight(&mut self, range: &Range<usize>, in_flight: bool) {
         let elements = self.elements(range);

@@ -52,6 +52,10 @@ pub enum State {
     Barrier(Site),
     /// Waiting for the lanes of a mask.
     Lanes(Operation, u32, Site),
+    /// Waiting for the end of a phase: the barrier's address and the parity.
+    Phase(u64, u32, Site),
+    /// Waiting for the other threads of a warpgroup.
+    Product(Site),
     /// At its end.
     Done,
 }

@@ -67,6 +67,11 @@ impl Shadow {
         race
     }
 
+    /// The last write.
+    pub fn last_write(&self) -> Option<&Stamp> {
+        self.write.as_ref()
+    }
+
     fn add_reader(&mut self, now: Stamp) {
         let Some(latest) = self.read.replace(now) else {
             return;

@@ -4,13 +4,26 @@ use gpu_kernels::prefill_attention::{
     PREFILL_ATTENTION_64_BF16, PREFILL_ATTENTION_96_BF16, PREFILL_ATTENTION_128_BF16,
     PREFILL_ATTENTION_256_BF16, Q_ROWS, THREADS, shared_bytes,
 };
+use gpu_kernels::prefill_attention_wgmma as by_warpgroups;
 use half::bf16;
 
-use super::{ByHead, check_lengths, sizes};
-use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+use super::super::tuning::{Choices, PrefillKernel};
+use super::{ByHead, check_lengths, function, sizes};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
 
-/// The kernels of `prefill_attention.rs`.
-pub struct Kernels(ByHead);
+/// The kernels of `prefill_attention.rs` and `prefill_attention_wgmma`.
+pub struct Kernels {
+    by_warps: ByHead,
+    /// By the size of a head, if they are chosen.
+    by_warpgroups: Vec<(usize, Function)>,
+}
+
+/// What a block of a kernel takes.
+struct Block {
+    q_rows: u32,
+    threads: u32,
+    shared_bytes: u32,
+}
 
 /// Attention of the newest `rows` positions of a cache of `first + rows`.
 pub struct Prefill<'a> {
@@ -30,8 +43,8 @@ pub struct Prefill<'a> {
 }
 
 impl Kernels {
-    pub fn load(module: &Module) -> Result<Self> {
-        ByHead::load(
+    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
+        let by_warps = ByHead::load(
             module,
             [
                 &PREFILL_ATTENTION_64_BF16,
@@ -39,8 +52,44 @@ impl Kernels {
                 &PREFILL_ATTENTION_128_BF16,
                 &PREFILL_ATTENTION_256_BF16,
             ],
-        )
-        .map(Self)
+        )?;
+        let hopper = [
+            (64, &by_warpgroups::PREFILL_ATTENTION_WGMMA_64_BF16),
+            (128, &by_warpgroups::PREFILL_ATTENTION_WGMMA_128_BF16),
+            (256, &by_warpgroups::PREFILL_ATTENTION_WGMMA_256_BF16),
+        ];
+        let chosen = choices.prefill_attention == PrefillKernel::Warpgroups;
+        let hopper = hopper.into_iter().filter(|_| chosen);
+        Ok(Self {
+            by_warps,
+            by_warpgroups: hopper
+                .map(|(dim, kernel)| Ok((dim, function(module, kernel)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The kernel for heads of a size, and what its blocks take.
+    fn choose(&self, dim: usize) -> Result<(&Function, Block)> {
+        let [width] = sizes(self.by_warps.of(dim)?, [dim])?;
+        let mut hopper = self.by_warpgroups.iter();
+        match hopper.find(|(size, _)| *size == dim) {
+            Some((_, kernel)) => Ok((
+                kernel,
+                Block {
+                    q_rows: by_warpgroups::Q_ROWS,
+                    threads: by_warpgroups::THREADS,
+                    shared_bytes: by_warpgroups::shared_bytes(width),
+                },
+            )),
+            None => Ok((
+                self.by_warps.of(dim)?,
+                Block {
+                    q_rows: Q_ROWS,
+                    threads: THREADS,
+                    shared_bytes: shared_bytes(width),
+                },
+            )),
+        }
     }
 
     /// Queues the attention.
@@ -49,7 +98,7 @@ impl Kernels {
     /// The tables hold the addresses of blocks for all positions.
     pub unsafe fn prefill(&self, prefill: &Prefill<'_>, stream: &Stream) -> Result<()> {
         let &Prefill { rows, dim, .. } = prefill;
-        let kernel = self.0.of(dim)?;
+        let (kernel, block) = self.choose(dim)?;
         let count = rows * prefill.q_heads * dim;
         check_lengths(
             kernel,
@@ -58,14 +107,14 @@ impl Kernels {
                 ("q", prefill.q.len(), count),
             ],
         )?;
-        let [rows, first, q_heads, kv_heads, dim] = sizes(
+        let [rows, first, q_heads, kv_heads] = sizes(
             kernel,
-            [rows, prefill.first, prefill.q_heads, prefill.kv_heads, dim],
+            [rows, prefill.first, prefill.q_heads, prefill.kv_heads],
         )?;
         let scale = (dim as f32).sqrt().recip();
-        let grid = [rows.div_ceil(Q_ROWS), q_heads, 1];
-        let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
-            .shared_bytes(shared_bytes(dim))
+        let grid = [rows.div_ceil(block.q_rows), q_heads, 1];
+        let launch = Launch::new(kernel, grid, [block.threads, 1, 1])
+            .shared_bytes(block.shared_bytes)
             .buffer_mut(prefill.out)
             .buffer(prefill.q)
             .buffer(prefill.k_table)

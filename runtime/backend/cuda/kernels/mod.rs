@@ -8,6 +8,7 @@ mod rows;
 
 use cuda_std::Kernel;
 
+use super::tuning::Tuning;
 use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
@@ -33,19 +34,21 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles the embedded images for the device of `context`.
-    pub fn load(context: &Context) -> Result<Self> {
+    /// Compiles the embedded images for the device of `context`, and takes the kernels that
+    /// `tuning` names.
+    pub fn load(context: &Context, tuning: &Tuning) -> crate::Result<Self> {
         let images: Vec<PtxImage<'_>> = IMAGES
             .iter()
             .map(|text| PtxImage::new(text))
             .collect::<Result<_>>()?;
         let module = Module::load(context, "kcache", &images)?;
+        let choices = tuning.of(&module.architecture().to_string())?;
         Ok(Self {
             rows: rows::Kernels::load(&module)?,
-            product: product::Kernels::load(&module)?,
+            product: product::Kernels::load(&module, choices)?,
             rope: rope::Kernels::load(&module)?,
-            attention: attention::Kernels::load(&module)?,
-            decode: decode::Kernels::load(&module)?,
+            attention: attention::Kernels::load(&module, choices)?,
+            decode: decode::Kernels::load(&module, choices)?,
         })
     }
 }

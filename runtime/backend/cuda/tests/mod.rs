@@ -9,16 +9,25 @@ mod profile;
 
 use std::sync::Arc;
 
-use super::Cuda;
+use super::{Cuda, Tuning};
 use crate::Model;
 use crate::backend::cpu::Cpu;
 use crate::driver::Device;
 use checkpoint::Shape;
 
+/// The device that may have Hopper's instructions: the stand-in's second does.
+pub const HOPPER: u32 = if cfg!(feature = "gpu-tests") { 0 } else { 1 };
+
 /// The device under test.
 fn device() -> Cuda {
     let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
     Cuda::new(device).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// One with the kernels that are not in the embedded table.
+fn device_with_newest_kernels(ordinal: u32) -> Cuda {
+    let device = Device::open(ordinal).unwrap_or_else(|e| panic!("{e}"));
+    Cuda::with_tuning(device, &Tuning::newest()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// One random model on both backends.
@@ -29,11 +38,15 @@ struct Pair {
 
 impl Pair {
     fn new(shape: &Shape, seed: u64) -> Self {
+        Self::on(device(), shape, seed)
+    }
+
+    fn on(gpu: Cuda, shape: &Shape, seed: u64) -> Self {
         let folder = shape.write(seed);
         let cpu = Cpu::new(None).unwrap_or_else(|e| panic!("{e}"));
         let load = &mut |_, _| Ok(());
         Self {
-            gpu: Arc::new(Model::load(folder.path(), device(), load).expect("a GPU model")),
+            gpu: Arc::new(Model::load(folder.path(), gpu, load).expect("a GPU model")),
             cpu: Arc::new(Model::load(folder.path(), cpu, load).expect("a CPU model")),
         }
     }

@@ -7,7 +7,7 @@ use kcache_models::config::ModelConfig;
 use kcache_models::weights::WeightSizes;
 
 use super::checkpoint::{ALONE, GROUPED, Shape};
-use super::{Pair, assert_close};
+use super::{HOPPER, Pair, assert_close, device_with_newest_kernels};
 use crate::Error;
 use crate::backend::Backend;
 use crate::cache::{KvPolicy, Selection, Weighting};
@@ -77,7 +77,10 @@ pub(super) fn run<B: Backend>(
 }
 
 fn check(shape: &Shape, seed: u64, policies: &[(&str, KvPolicy)], limit: f64) {
-    let pair = Pair::new(shape, seed);
+    compare(&Pair::new(shape, seed), policies, limit);
+}
+
+fn compare(pair: &Pair, policies: &[(&str, KvPolicy)], limit: f64) {
     let width = pair.cpu.config().vocab_size;
     let next = [5, 250];
     for (name, policy) in policies {
@@ -119,6 +122,17 @@ fn dense_attention_equals_the_processors() {
     ];
     check(&GROUPED, 1, &policies, ROUNDED);
     check(&ALONE, 2, &policies[..1], ROUNDED);
+}
+
+#[test]
+fn the_newest_kernels_equal_the_processors() {
+    for ordinal in [0, HOPPER] {
+        let pair = Pair::on(device_with_newest_kernels(ordinal), &GROUPED, 4);
+        compare(&pair, &[("full", KvPolicy::full())], ROUNDED);
+        // A row at the edge of the selection may be another.
+        let rows = ("rows", top_n(16, Weighting::MeanV));
+        compare(&pair, &[rows], 10.0 * ROUNDED);
+    }
 }
 
 #[test]

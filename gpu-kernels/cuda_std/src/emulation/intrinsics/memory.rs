@@ -37,6 +37,16 @@ pub fn dynamic_shared() -> SharedAddress {
     with(|m| m.dynamic_shared())
 }
 
+pub fn swizzled_shared() -> SharedAddress {
+    dynamic_shared()
+}
+
+/// The address as the instructions count it that take tiles: from the start of shared memory.
+pub fn shared_window_offset(address: SharedAddress) -> u32 {
+    // Regions start at multiples of what the instructions can tell apart.
+    address as u32
+}
+
 pub fn shared_offset(address: SharedAddress, bytes: u32) -> SharedAddress {
     // Offsets are counted in 32 bits on the device, so that a negative one is a large one.
     address.wrapping_add_signed(i64::from(bytes as i32))

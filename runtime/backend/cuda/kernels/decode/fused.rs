@@ -1,15 +1,14 @@
 //! Attention of far layers that select rows: one launch.
 
-use gpu_kernels::kcache_attention::{
-    self as fused, ADDRESSES, KCACHE_ATTENTION_64_BF16, KCACHE_ATTENTION_96_BF16,
-    KCACHE_ATTENTION_128_BF16, KCACHE_ATTENTION_256_BF16, RUN, THREADS,
-};
+use cuda_std::Kernel;
+use gpu_kernels::kcache_attention::{self as fused, ADDRESSES, RUN, THREADS};
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
+use super::super::super::tuning::ScanKernel;
 use super::super::{ByHead, check_lengths, sizes};
-use super::{Kernels, Sequences, Shape};
+use super::{Sequences, Shape};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
 
 /// Positions that one block scores.
@@ -89,17 +88,45 @@ fn splits(shape: Shape) -> usize {
     shape.capacity.div_ceil(SPLIT)
 }
 
-pub fn load(module: &Module) -> Result<ByHead> {
-    let kernels = [
-        &KCACHE_ATTENTION_64_BF16,
-        &KCACHE_ATTENTION_96_BF16,
-        &KCACHE_ATTENTION_128_BF16,
-        &KCACHE_ATTENTION_256_BF16,
-    ];
-    ByHead::load(module, kernels)
+/// The kernels of `kcache_attention`.
+pub struct Kernels {
+    by_head: ByHead,
+    /// Bytes of shared memory for a size of heads, candidates and slots.
+    shared_bytes: fn(u32, u32, u32) -> u32,
 }
 
 impl Kernels {
+    pub fn load(module: &Module, scan: ScanKernel) -> Result<Self> {
+        Ok(match scan {
+            ScanKernel::Registers => Self {
+                by_head: ByHead::load(module, REGISTERS)?,
+                shared_bytes: fused::shared_bytes,
+            },
+            ScanKernel::Copies => Self {
+                by_head: ByHead::load(module, COPIES)?,
+                shared_bytes: fused::shared_bytes_copied,
+            },
+        })
+    }
+}
+
+/// The kernels that hold keys in registers.
+const REGISTERS: [&Kernel; 4] = [
+    &fused::KCACHE_ATTENTION_64_BF16,
+    &fused::KCACHE_ATTENTION_96_BF16,
+    &fused::KCACHE_ATTENTION_128_BF16,
+    &fused::KCACHE_ATTENTION_256_BF16,
+];
+
+/// Those that copy keys to shared memory.
+const COPIES: [&Kernel; 4] = [
+    &fused::KCACHE_ATTENTION_COPIED_64_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_96_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_128_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_256_BF16,
+];
+
+impl super::Kernels {
     /// Attention of `q` over the rows that `selection` takes: both `q` and `out`
     /// `[sequences, q_heads, dim]`.
     ///
@@ -116,7 +143,7 @@ impl Kernels {
         (sequences, places): (Sequences<'_>, Places<'_>),
         stream: &Stream,
     ) -> Result<()> {
-        let kernel = self.fused.of(shape.dim)?;
+        let kernel = self.fused.by_head.of(shape.dim)?;
         let needed = workspace_sizes(shape, selection.top);
         let width = shape.queries() * shape.dim;
         let tables = shape.sequences * shape.table_stride;
@@ -165,7 +192,7 @@ impl Kernels {
         let scale = (shape.dim as f32).sqrt().recip();
         let grid = [splits, kv_heads, sequence_count];
         let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
-            .shared_bytes(fused::shared_bytes(dim, candidates, slots))
+            .shared_bytes((self.fused.shared_bytes)(dim, candidates, slots))
             .buffer_mut(out)
             .buffer(places.traffic)
             .buffer_mut(&work.counts)

@@ -9,6 +9,7 @@ mod sum;
 use gpu_kernels::decode_scores::POSITIONS;
 use gpu_kernels::v_sum::ROWS;
 
+use super::super::tuning::Choices;
 use super::{ByHead, function};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Module, Result};
 
@@ -20,7 +21,7 @@ const MAX_SPLITS: usize = 32;
 /// The kernels of `kcache_attention`, `decode_scores.rs`, `select_rows.rs`,
 /// `v_sum.rs`, `v_combine.rs` and `v_total.rs`.
 pub struct Kernels {
-    fused: ByHead,
+    fused: fused::Kernels,
     scores: ByHead,
     select: Function,
     sum: ByHead,
@@ -93,9 +94,9 @@ impl Shape {
 }
 
 impl Kernels {
-    pub fn load(module: &Module) -> Result<Self> {
+    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
         Ok(Self {
-            fused: fused::load(module)?,
+            fused: fused::Kernels::load(module, choices.kcache_attention)?,
             scores: scores::load(module)?,
             select: function(module, &gpu_kernels::select_rows::SELECT_ROWS)?,
             sum: sum::load(module)?,

@@ -1,0 +1,126 @@
+//! The device, its kernels, and the time that launches take.
+
+use half::bf16;
+use kcache::driver::{
+    Context, Device, DeviceBuffer, DriverError, Event, Function, Graph, Module, PtxImage, Result,
+    Stream,
+};
+
+/// What `build.rs` compiled, by name.
+const IMAGES: [(&str, &str); 2] = [
+    (
+        "sm_80",
+        include_str!(concat!(env!("OUT_DIR"), "/kernels.sm_80.ptx")),
+    ),
+    (
+        "sm_90a",
+        include_str!(concat!(env!("OUT_DIR"), "/kernels.sm_90a.ptx")),
+    ),
+];
+
+/// Replays of a graph, of which the median counts.
+const REPLAYS: usize = 21;
+
+/// Bytes over which launches of a graph rotate, so that none finds its operands in the L2 cache.
+pub const ROTATED_BYTES: usize = 512 << 20;
+
+/// A device with the kernels loaded.
+pub struct Bench {
+    pub stream: Stream,
+    module: Module,
+    seed: u64,
+}
+
+impl Bench {
+    /// Loads the image of that name, or the best one.
+    pub fn new(device: Device, image: Option<&str>) -> Result<Self> {
+        let wanted = IMAGES
+            .iter()
+            .filter(|(name, _)| image.is_none_or(|image| image == *name));
+        let images: Vec<PtxImage<'_>> = wanted
+            .map(|(_, text)| PtxImage::new(text))
+            .collect::<Result<_>>()?;
+        let context = Context::new(device)?;
+        Ok(Self {
+            module: Module::load(&context, "kernels", &images)?,
+            stream: Stream::new(&context)?,
+            seed: 1,
+        })
+    }
+
+    pub fn context(&self) -> &Context {
+        self.stream.context()
+    }
+
+    pub fn multiprocessors(&self) -> u32 {
+        self.context().device().multiprocessors
+    }
+
+    /// The image that was loaded.
+    pub fn image(&self) -> String {
+        self.module.architecture().to_string()
+    }
+
+    /// Whether there are kernels for Hopper alone.
+    pub fn has_wgmma(&self) -> bool {
+        self.image() == "sm_90a"
+    }
+
+    pub fn function(&self, kernel: &cuda_std::Kernel) -> Result<Function> {
+        self.module.function(kernel.name)
+    }
+
+    /// Numbers from -1 to 1 (SplitMix64, from seed 1 on).
+    pub fn random(&mut self, count: usize) -> Vec<bf16> {
+        let mut next = || {
+            self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bf16::from_f32((z >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    pub fn upload<T: bytemuck::Pod>(&self, what: &str, host: &[T]) -> Result<DeviceBuffer<T>> {
+        DeviceBuffer::from_host(&self.stream, what, host)
+    }
+
+    pub fn allocate<T: bytemuck::Pod>(&self, what: &str, len: usize) -> Result<DeviceBuffer<T>> {
+        DeviceBuffer::zeroed(&self.stream, what, len)
+    }
+
+    /// Microseconds of one of `count` launches in a graph; `queue` queues the one whose number it
+    /// is given. The median of several replays.
+    pub fn median_us(
+        &self,
+        count: usize,
+        mut queue: impl FnMut(usize) -> Result<()>,
+    ) -> Result<f64> {
+        let mut graph = Graph::capture(&self.stream, || (0..count).try_for_each(&mut queue))?;
+        let (start, end) = (
+            Event::timing(self.context())?,
+            Event::timing(self.context())?,
+        );
+        let mut times = Vec::with_capacity(REPLAYS);
+        for _ in 0..REPLAYS {
+            self.stream.record(&start)?;
+            // SAFETY: the buffers of the launches outlive this call.
+            unsafe { graph.launch(&self.stream) }?;
+            self.stream.record(&end)?;
+            end.synchronize()?;
+            times.push(f64::from(end.milliseconds_since(&start)?) * 1e3 / count as f64);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[REPLAYS / 2])
+    }
+}
+
+/// How many sets of operands of so many bytes launches rotate over.
+pub fn sets(bytes: usize) -> usize {
+    (ROTATED_BYTES / bytes.max(1)).clamp(1, 64)
+}
+
+/// A result that differs from what it should be.
+pub fn wrong(what: &str, got: f64, want: f64) -> DriverError {
+    DriverError::InvalidArgument(format!("{what} gave {got}, which should be {want}"))
+}

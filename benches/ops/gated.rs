@@ -1,0 +1,68 @@
+//! The gate of the feed-forward layer and its two products, as one kernel.
+
+use gpu_kernels::gemm_skinny;
+use half::bf16;
+use kcache::driver::{DeviceBuffer, Launch, Result};
+
+use crate::device::{Bench, sets, wrong};
+
+/// Kernel and microseconds of `silu(x · gateᵀ) · (x · upᵀ)`.
+pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, f64)>> {
+    let kernels = [
+        &gemm_skinny::GEMM_SKINNY_GATED_8_BF16,
+        &gemm_skinny::GEMM_SKINNY_GATED_16_BF16,
+        &gemm_skinny::GEMM_SKINNY_GATED_32_BF16,
+        &gemm_skinny::GEMM_SKINNY_GATED_64_BF16,
+    ];
+    let mut fitting = gemm_skinny::SHAPES.into_iter().zip(kernels);
+    let Some((shape, kernel)) = fitting.find(|(shape, _)| m <= shape.rows as usize) else {
+        return Ok(Vec::new());
+    };
+    let shape = shape.gated();
+    let function = bench.function(kernel)?;
+    let [x_host, gate_host, up_host] = [m * k, n * k, n * k].map(|count| bench.random(count));
+    let x = bench.upload("x", &x_host)?;
+    let weights: Vec<[DeviceBuffer<bf16>; 2]> = (0..sets(4 * n * k))
+        .map(|_| {
+            Ok([
+                bench.upload("gate", &gate_host)?,
+                bench.upload("up", &up_host)?,
+            ])
+        })
+        .collect::<Result<_>>()?;
+    let mut out = bench.allocate::<bf16>("out", m * n)?;
+    let target = out.as_mut_slice();
+    let sizes = [m, n, k].map(|size| size as u32);
+    let grid = [sizes[1].div_ceil(shape.columns), 1, 1];
+    let queue = |set: usize| {
+        let [gate, up] = &weights[set % weights.len()];
+        let launch = Launch::new(&function, grid, [gemm_skinny::THREADS, 1, 1])
+            .shared_bytes(shape.shared_bytes)
+            .buffer_mut(&target)
+            .buffer(x.as_slice())
+            .buffer(gate.as_slice())
+            .buffer(up.as_slice());
+        let launch = launch.value(&sizes[0]).value(&sizes[1]).value(&sizes[2]);
+        // SAFETY: the operands have these sizes.
+        unsafe { launch.run(&bench.stream) }
+    };
+    queue(0)?;
+    let mut values = vec![bf16::ZERO; m * n];
+    let written = target.as_slice();
+    written.copy_to_host(&mut values, &bench.stream)?;
+    bench.stream.synchronize()?;
+    for (row, column) in [(0, 0), (m - 1, n - 1), (m / 2, n / 3)] {
+        let dot = |w: &[bf16]| -> f64 {
+            let pairs = x_host[row * k..][..k].iter().zip(&w[column * k..][..k]);
+            pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum()
+        };
+        let (gate, up) = (dot(&gate_host), dot(&up_host));
+        let (want, got) = (gate / (1.0 + (-gate).exp()) * up, values[row * n + column]);
+        if (got.to_f64() - want).abs() > 0.01 * want.abs() + 0.01 {
+            let what = format!("{} at {row}, {column}", kernel.name);
+            return Err(wrong(&what, got.to_f64(), want));
+        }
+    }
+    let us = bench.median_us(weights.len().max(8), queue)?;
+    Ok(vec![(kernel.name.to_owned(), us)])
+}

@@ -1,0 +1,95 @@
+//! From the partial sums of a block to what it writes.
+
+use cuda_std::{Float16, Global, GlobalMut, Shared, thread};
+
+use super::{PADDING, SLICES, THREADS};
+use crate::swiglu::silu;
+
+/// The partial sums of a block, `[SLICES][rows of x][rows of w]`.
+#[derive(Clone, Copy)]
+pub struct Partial {
+    /// Where they lie.
+    pub start: Shared<f32>,
+    /// Rows of `x`.
+    pub x_rows: u32,
+    /// Rows of `w`.
+    pub w_rows: u32,
+}
+
+impl Partial {
+    /// The share of a slice.
+    #[inline(always)]
+    pub fn at(&self, slice: u32, x_row: u32, w_row: u32) -> Shared<f32> {
+        let row = slice * self.x_rows + x_row;
+        self.start.offset(row * (self.w_rows + PADDING) + w_row)
+    }
+
+    /// The sum over the slices.
+    #[inline(always)]
+    fn total(&self, x_row: u32, w_row: u32) -> f32 {
+        let mut sum = 0.0;
+        for slice in 0..SLICES {
+            sum += self.at(slice, x_row, w_row).read(0);
+        }
+        sum
+    }
+}
+
+/// Where a product goes, and what is added to it.
+#[derive(Clone, Copy)]
+pub struct Output {
+    pub out: GlobalMut<f32>,
+    pub bias: Global<f32>,
+    pub residual: Global<f32>,
+    pub m: u32,
+    pub n: u32,
+}
+
+impl Output {
+    /// Writes the columns of a block, from `first` on.
+    #[inline(always)]
+    pub fn write(&self, partial: Partial, first: u32) {
+        let mut i = thread::thread_idx_x();
+        while i < self.m * partial.w_rows {
+            let (row, w_row) = (i / partial.w_rows, i % partial.w_rows);
+            let column = first + w_row;
+            if column < self.n {
+                let place = row as usize * self.n as usize + column as usize;
+                let mut sum = partial.total(row, w_row);
+                if self.bias.address() != 0 {
+                    sum += self.bias.read(column as usize);
+                }
+                if self.residual.address() != 0 {
+                    sum += self.residual.read(place);
+                }
+                self.out.write(place, sum);
+            }
+            i += THREADS;
+        }
+    }
+}
+
+/// Writes the gated columns of a block, from `first` on: the first eight of each 16 rows of weights
+/// are the gate's, the others those of the same columns of `up`.
+#[inline(always)]
+pub fn write_gated<T: Float16>(
+    out: GlobalMut<T>,
+    partial: Partial,
+    (m, n): (u32, u32),
+    first: u32,
+) {
+    let columns = partial.w_rows / 2;
+    let mut i = thread::thread_idx_x();
+    while i < m * columns {
+        let (row, place) = (i / columns, i % columns);
+        let column = first + place;
+        if column < n {
+            let w_row = place / 8 * 16 + place % 8;
+            let gate = partial.total(row, w_row);
+            let up = partial.total(row, w_row + 8);
+            let value = T::from_f32(silu(gate) * up);
+            out.write(row as usize * n as usize + column as usize, value);
+        }
+        i += THREADS;
+    }
+}

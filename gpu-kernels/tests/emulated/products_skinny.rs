@@ -1,0 +1,150 @@
+//! Matrix products for a few rows, by tensor cores.
+
+use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
+use gpu_kernels::gemm_skinny::{self as gemm, SkinnyShape};
+use rayon::prelude::*;
+
+use crate::device::{Gpu, LaunchConfig};
+use crate::support::{Random, cases, compare, dot, null, wide, wide_f32};
+
+type Product<T> = fn(GlobalMut<f32>, Global<T>, Global<T>, Global<f32>, Global<f32>, u32, u32, u32);
+type Gated<T> = fn(GlobalMut<T>, Global<T>, Global<T>, Global<T>, u32, u32, u32);
+
+fn config(shape: SkinnyShape, m: usize, n: usize) -> LaunchConfig {
+    LaunchConfig::new([(n as u32).div_ceil(shape.columns), 1, 1], gemm::THREADS)
+        .dynamic_shared(shape.shared_bytes)
+        .seed(m as u64)
+}
+
+/// `x · wᵀ` in 64 bits.
+fn product<T: Float16>(x: &[T], w: &[T], k: usize) -> Vec<f64> {
+    let (x, w) = (wide(x), wide(w));
+    let row = |row| w.chunks(k).map(move |column| dot(row, column));
+    x.par_chunks(k).flat_map_iter(row).collect()
+}
+
+/// Multiplies random matrices with a kernel and compares; with `adds`, bias and what `out` held
+/// before are added.
+fn check<T: Float16>(
+    (kernel, multiply, shape): (&Kernel, Product<T>, SkinnyShape),
+    (m, n, k): (usize, usize, usize),
+    adds: bool,
+) {
+    let mut random = Random::new((m * 1_000_000 + n * 1000 + k) as u64);
+    let mut gpu = Gpu::new();
+    let (x, w): (Vec<T>, Vec<T>) = (random.halves(m * k), random.halves(n * k));
+    let (bias, before) = (random.floats(n), random.floats(m * n));
+    let (x_buffer, w_buffer) = (gpu.upload("x", &x).global(), gpu.upload("w", &w).global());
+    let (out, bias_buffer) = match adds {
+        true => (
+            gpu.upload("out", &before),
+            gpu.upload("bias", &bias).global(),
+        ),
+        false => (gpu.allocate::<f32>("out", m * n), null()),
+    };
+    let target = out.global_mut();
+    let residual = if adds { out.global() } else { null() };
+    gpu.launch(kernel, config(shape, m, n), move || {
+        let (m, n, k) = (m as u32, n as u32, k as u32);
+        multiply(target, x_buffer, w_buffer, bias_buffer, residual, m, n, k);
+    })
+    .unwrap();
+    let mut want = product(&x, &w, k);
+    if adds {
+        for (i, want) in want.iter_mut().enumerate() {
+            *want += f64::from(bias[i % n]) + f64::from(before[i]);
+        }
+    }
+    let what = format!("{} of {m}×{n}×{k}", kernel.name);
+    let limit = 1e-11_f64.max(k as f64 * 2e-13);
+    compare(&what, &wide_f32(&gpu.download(out)), &want, n, limit);
+}
+
+/// The gate of random matrices.
+fn check_gated<T: Float16>(
+    (kernel, multiply, shape): (&Kernel, Gated<T>, SkinnyShape),
+    (m, n, k): (usize, usize, usize),
+) {
+    let mut random = Random::new((m * 1_000_000 + n * 1000 + k + 1) as u64);
+    let mut gpu = Gpu::new();
+    let x: Vec<T> = random.halves(m * k);
+    let (gate, up): (Vec<T>, Vec<T>) = (random.halves(n * k), random.halves(n * k));
+    let buffers = [("x", &x), ("gate", &gate), ("up", &up)];
+    let [x_buffer, gate_buffer, up_buffer] =
+        buffers.map(|(name, values)| gpu.upload(name, values).global());
+    let out = gpu.allocate::<T>("out", m * n);
+    let target = out.global_mut();
+    gpu.launch(kernel, config(shape.gated(), m, n), move || {
+        let (m, n, k) = (m as u32, n as u32, k as u32);
+        multiply(target, x_buffer, gate_buffer, up_buffer, m, n, k);
+    })
+    .unwrap();
+    let gates = product(&x, &gate, k).into_iter().zip(product(&x, &up, k));
+    let want: Vec<f64> = gates.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+    let what = format!("{} of {m}×{n}×{k}", kernel.name);
+    // Rounded to 16 bits, eight of them significant in `bf16`.
+    compare(&what, &wide(&gpu.download(out)), &want, n, 1e-5);
+}
+
+#[test]
+fn skinny_products_add_bias_and_residual() {
+    let kernels: [(&Kernel, Product<bf16>); 4] = [
+        (&gemm::GEMM_SKINNY_8_BF16, gemm::gemm_skinny_8_bf16),
+        (&gemm::GEMM_SKINNY_16_BF16, gemm::gemm_skinny_16_bf16),
+        (&gemm::GEMM_SKINNY_32_BF16, gemm::gemm_skinny_32_bf16),
+        (&gemm::GEMM_SKINNY_64_BF16, gemm::gemm_skinny_64_bf16),
+    ];
+    for ((kernel, multiply), shape) in kernels.into_iter().zip(gemm::SHAPES) {
+        let rows = shape.rows as usize;
+        // Every row there is room for; one row, part of a tile of columns and of a step of `k`.
+        let small = [(rows, 32, 264), (1, 21, 1048), (rows - 3, 9, 8)];
+        let large = [
+            (rows, 4096, 4096),
+            (rows / 2, 12288, 4096),
+            (rows, 4097, 11008),
+        ];
+        for size in cases(&small, &large) {
+            check((kernel, multiply, shape), size, size.1 % 2 == 1);
+        }
+    }
+    let kernel = (
+        &gemm::GEMM_SKINNY_16_F16,
+        gemm::gemm_skinny_16_f16 as Product<f16>,
+        gemm::SHAPES[1],
+    );
+    check(kernel, (11, 40, 136), true);
+}
+
+#[test]
+fn skinny_products_apply_the_gate() {
+    let kernels: [(&Kernel, Gated<bf16>); 4] = [
+        (
+            &gemm::GEMM_SKINNY_GATED_8_BF16,
+            gemm::gemm_skinny_gated_8_bf16,
+        ),
+        (
+            &gemm::GEMM_SKINNY_GATED_16_BF16,
+            gemm::gemm_skinny_gated_16_bf16,
+        ),
+        (
+            &gemm::GEMM_SKINNY_GATED_32_BF16,
+            gemm::gemm_skinny_gated_32_bf16,
+        ),
+        (
+            &gemm::GEMM_SKINNY_GATED_64_BF16,
+            gemm::gemm_skinny_gated_64_bf16,
+        ),
+    ];
+    for ((kernel, multiply), shape) in kernels.into_iter().zip(gemm::SHAPES) {
+        let rows = shape.rows as usize;
+        for size in cases(&[(rows, 16, 64), (1, 27, 296)], &[(rows, 11008, 4096)]) {
+            check_gated((kernel, multiply, shape), size);
+        }
+    }
+    let kernel = (
+        &gemm::GEMM_SKINNY_GATED_8_F16,
+        gemm::gemm_skinny_gated_8_f16 as Gated<f16>,
+        gemm::SHAPES[0],
+    );
+    check_gated(kernel, (3, 10, 72));
+}

@@ -1,0 +1,168 @@
+//! Families of kernels that compute products, each for any number of rows that it takes.
+
+use gpu_kernels::gemm::TileShape;
+use gpu_kernels::gemm_skinny::SkinnyShape;
+use gpu_kernels::{gemm, gemm_skinny, gemm_wgmma, gemv};
+
+use super::super::super::tuning::ProductKernel;
+use super::super::{function, sizes};
+use super::Product;
+use crate::driver::{Function, Launch, Module, Result, Stream, TensorMap};
+
+/// Columns of which the kernels of `gemm_wgmma.rs` take whole ones.
+const WARPGROUP_COLUMNS: usize = 8;
+
+/// The kernels of one file.
+pub enum Family {
+    /// By the most rows they take.
+    Gemv([(usize, Function); 4]),
+    /// By the most rows they take.
+    Skinny([(SkinnyShape, Function); 4]),
+    Tiles(TileShape, Function),
+    Warpgroups(Warpgroups),
+}
+
+/// A kernel of `gemm_wgmma.rs`.
+pub struct Warpgroups {
+    tile: gemm_wgmma::TileShape,
+    kernel: Function,
+    multiprocessors: usize,
+}
+
+impl Family {
+    pub fn load(module: &Module, kernel: ProductKernel) -> Result<Self> {
+        Ok(match kernel {
+            ProductKernel::Gemv => Self::Gemv([
+                (1, function(module, &gemv::GEMV_1_BF16)?),
+                (2, function(module, &gemv::GEMV_2_BF16)?),
+                (4, function(module, &gemv::GEMV_4_BF16)?),
+                (8, function(module, &gemv::GEMV_8_BF16)?),
+            ]),
+            ProductKernel::GemmSkinny => {
+                let [rows_8, rows_16, rows_32, rows_64] = gemm_skinny::SHAPES;
+                let load = |shape, kernel| Ok((shape, function(module, kernel)?));
+                Self::Skinny([
+                    load(rows_8, &gemm_skinny::GEMM_SKINNY_8_BF16)?,
+                    load(rows_16, &gemm_skinny::GEMM_SKINNY_16_BF16)?,
+                    load(rows_32, &gemm_skinny::GEMM_SKINNY_32_BF16)?,
+                    load(rows_64, &gemm_skinny::GEMM_SKINNY_64_BF16)?,
+                ])
+            }
+            ProductKernel::GemmSmall => {
+                Self::Tiles(gemm::SMALL, function(module, &gemm::GEMM_SMALL_BF16)?)
+            }
+            ProductKernel::GemmLarge => {
+                Self::Tiles(gemm::LARGE, function(module, &gemm::GEMM_LARGE_BF16)?)
+            }
+            ProductKernel::GemmWgmma128 => Self::Warpgroups(Warpgroups {
+                tile: gemm_wgmma::NARROW,
+                kernel: function(module, &gemm_wgmma::GEMM_WGMMA_128_BF16)?,
+                multiprocessors: module.context().device().multiprocessors as usize,
+            }),
+            ProductKernel::GemmWgmma256 => Self::Warpgroups(Warpgroups {
+                tile: gemm_wgmma::WIDE,
+                kernel: function(module, &gemm_wgmma::GEMM_WGMMA_256_BF16)?,
+                multiprocessors: module.context().device().multiprocessors as usize,
+            }),
+        })
+    }
+
+    /// Queues a product, or gives `None` if the family does not take its size.
+    pub fn multiply(&self, product: &Product<'_>, stream: &Stream) -> Option<Result<()>> {
+        match self {
+            Self::Gemv(kernels) => {
+                let (_, kernel) = kernels.iter().find(|(rows, _)| product.m <= *rows)?;
+                Some(product.run_gemv(kernel, stream))
+            }
+            Self::Skinny(kernels) => {
+                let fits = |shape: &SkinnyShape| product.m <= shape.rows as usize;
+                let (shape, kernel) = kernels.iter().find(|(shape, _)| fits(shape))?;
+                Some(product.run_skinny(kernel, shape, stream))
+            }
+            Self::Tiles(tile, kernel) => Some(product.run_tiles(kernel, tile, stream)),
+            Self::Warpgroups(warpgroups) => product
+                .n
+                .is_multiple_of(WARPGROUP_COLUMNS)
+                .then(|| product.run_warpgroups(warpgroups, stream)),
+        }
+    }
+}
+
+impl<'a> Product<'a> {
+    fn run_gemv(&'a self, kernel: &'a Function, stream: &Stream) -> Result<()> {
+        let [n] = sizes(kernel, [self.n])?;
+        let grid = [n.div_ceil(gemv::COLUMNS_PER_BLOCK), 1, 1];
+        self.run_plain(
+            Launch::new(kernel, grid, [gemv::THREADS, 1, 1]),
+            kernel,
+            stream,
+        )
+    }
+
+    pub(super) fn run_tiles(
+        &'a self,
+        kernel: &'a Function,
+        tile: &TileShape,
+        stream: &Stream,
+    ) -> Result<()> {
+        let [m, n] = sizes(kernel, [self.m, self.n])?;
+        let grid = [n.div_ceil(tile.columns), m.div_ceil(tile.rows), 1];
+        let launch =
+            Launch::new(kernel, grid, [tile.threads, 1, 1]).shared_bytes(tile.shared_bytes);
+        self.run_plain(launch, kernel, stream)
+    }
+
+    fn run_plain(
+        &'a self,
+        launch: Launch<'a>,
+        kernel: &'a Function,
+        stream: &Stream,
+    ) -> Result<()> {
+        let [m, n, k] = self.check(kernel)?;
+        let launch = launch.buffer_mut(self.out).buffer(self.x).buffer(self.w);
+        let launch = self.bias(launch).value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+
+    fn run_skinny(
+        &'a self,
+        kernel: &'a Function,
+        shape: &SkinnyShape,
+        stream: &Stream,
+    ) -> Result<()> {
+        let [m, n, k] = self.check(kernel)?;
+        let grid = [n.div_ceil(shape.columns), 1, 1];
+        let launch = Launch::new(kernel, grid, [gemm_skinny::THREADS, 1, 1])
+            .shared_bytes(shape.shared_bytes)
+            .buffer_mut(self.out)
+            .buffer(self.x)
+            .buffer(self.w);
+        // No residual is added.
+        let launch = self.bias(launch).address(0);
+        let launch = launch.value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+
+    fn run_warpgroups(&'a self, warpgroups: &'a Warpgroups, stream: &Stream) -> Result<()> {
+        let Warpgroups {
+            tile,
+            kernel,
+            multiprocessors,
+        } = warpgroups;
+        let [m, n, k] = self.check(kernel)?;
+        let tiles = m.div_ceil(tile.rows) as usize * n.div_ceil(tile.columns) as usize;
+        let [blocks] = sizes(kernel, [tiles.min(*multiprocessors)])?;
+        let x = TensorMap::new(self.x, [self.m, self.k], tile.rows)?;
+        let w = TensorMap::new(self.w, [self.n, self.k], tile.columns)?;
+        let launch = Launch::new(kernel, [blocks, 1, 1], [gemm_wgmma::THREADS, 1, 1])
+            .shared_bytes(tile.shared_bytes)
+            .buffer_mut(self.out)
+            .value(&x)
+            .value(&w);
+        let launch = self.bias(launch).value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape, and the maps are of them.
+        unsafe { launch.run(stream) }
+    }
+}

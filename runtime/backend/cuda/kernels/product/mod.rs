@@ -1,0 +1,145 @@
+//! Matrix products.
+
+mod family;
+
+use gpu_kernels::gemm;
+use half::bf16;
+
+use super::super::tuning::{Choices, ProductRule};
+use super::{check_lengths, function, refused, sizes};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
+
+use family::Family;
+
+/// The kernels that the table of choices names.
+pub struct Kernels {
+    chosen: Vec<(ProductRule, Family)>,
+    /// Takes what no rule does.
+    large: Function,
+}
+
+/// `out = x · wᵀ + bias`: `out [m, n]`, `x [m, k]`, `w [n, k]`, `bias [n]`.
+pub struct Product<'a> {
+    pub out: &'a DeviceSliceMut<'a, f32>,
+    pub x: DeviceSlice<'a, bf16>,
+    pub w: DeviceSlice<'a, bf16>,
+    pub bias: Option<DeviceSlice<'a, f32>>,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+impl Kernels {
+    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
+        let load = |rule: &ProductRule| Ok((*rule, Family::load(module, rule.kernel)?));
+        Ok(Self {
+            chosen: choices.product.iter().map(load).collect::<Result<_>>()?,
+            large: function(module, &gemm::GEMM_LARGE_BF16)?,
+        })
+    }
+
+    /// The product, by the first kernel that is chosen for its size and takes it.
+    pub fn multiply(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
+        let size = [product.m, product.n, product.k];
+        let mut fitting = self.chosen.iter().filter(|(rule, _)| rule.fits(size));
+        fitting
+            .find_map(|(_, family)| family.multiply(product, stream))
+            .unwrap_or_else(|| product.run_tiles(&self.large, &gemm::LARGE, stream))
+    }
+}
+
+impl<'a> Product<'a> {
+    fn bias<'l>(&self, launch: Launch<'l>) -> Launch<'l>
+    where
+        'a: 'l,
+    {
+        match self.bias {
+            Some(bias) => launch.buffer(bias),
+            None => launch.address(0),
+        }
+    }
+
+    /// Sizes as kernels take them.
+    fn check(&self, kernel: &Function) -> Result<[u32; 3]> {
+        let Self { m, n, k, .. } = *self;
+        if k == 0 || !k.is_multiple_of(8) {
+            return Err(refused(
+                kernel,
+                format!("rows of {k} elements, not of whole 8"),
+            ));
+        }
+        check_lengths(
+            kernel,
+            &[
+                ("out", self.out.len(), m * n),
+                ("x", self.x.len(), m * k),
+                ("w", self.w.len(), n * k),
+                ("bias", self.bias.map_or(n, |bias| bias.len()), n),
+            ],
+        )?;
+        sizes(kernel, [m, n, k])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::cuda::kernels::{Kernels, Product};
+    use crate::backend::cuda::tests::HOPPER;
+    use crate::backend::cuda::tuning::Tuning;
+    use crate::driver::{Context, Device, DeviceBuffer, Stream};
+    use half::bf16;
+
+    /// Multiplies on a device, and gives how far the result is from sums in 64 bits.
+    fn error((ordinal, tuning): (u32, &Tuning), [m, n, k]: [usize; 3]) -> f64 {
+        let context = Context::new(Device::open(ordinal).unwrap()).unwrap();
+        let (stream, kernels) = (
+            Stream::new(&context).unwrap(),
+            Kernels::load(&context, tuning).unwrap(),
+        );
+        let number = |i: usize| bf16::from_f32((i * 37 % 64) as f32 / 32.0 - 1.0);
+        let x: Vec<bf16> = (0..m * k).map(number).collect();
+        let w: Vec<bf16> = (0..n * k).map(|i| number(i * 5 + 3)).collect();
+        let x_buffer = DeviceBuffer::from_host(&stream, "x", &x).unwrap();
+        let w_buffer = DeviceBuffer::from_host(&stream, "w", &w).unwrap();
+        let mut out = DeviceBuffer::<f32>::zeroed(&stream, "out", m * n).unwrap();
+        let product = Product {
+            out: &out.as_mut_slice(),
+            x: x_buffer.as_slice(),
+            w: w_buffer.as_slice(),
+            bias: None,
+            m,
+            n,
+            k,
+        };
+        kernels.product.multiply(&product, &stream).unwrap();
+        let differences = out.to_host(&stream).unwrap().into_iter().enumerate();
+        let differences = differences.map(|(i, got)| {
+            let pairs = x[i / n * k..][..k].iter().zip(&w[i % n * k..][..k]);
+            let want: f64 = pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum();
+            (f64::from(got) - want).abs()
+        });
+        differences.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn every_size_is_multiplied_by_a_kernel_that_takes_it() {
+        // Few rows, many, wide tiles and narrow ones, and columns that warpgroups do not take.
+        let sizes = [
+            [1, 24, 64],
+            [9, 24, 64],
+            [64, 17, 64],
+            [65, 24, 64],
+            [65, 264, 72],
+            [130, 136, 64],
+            [66, 17, 64],
+        ];
+        for ordinal in [0, HOPPER] {
+            for tuning in [Tuning::embedded().unwrap(), Tuning::newest()] {
+                for size in sizes {
+                    let error = error((ordinal, &tuning), size);
+                    assert!(error < 1e-4, "{size:?} on device {ordinal}: {error}");
+                }
+            }
+        }
+    }
+}
