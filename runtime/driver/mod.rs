@@ -46,6 +46,8 @@ pub use context::{Context, MemoryInfo};
 pub use device::{Capability, Device, DeviceLimits};
 pub use error::{DriverError, Result};
 pub use event::Event;
+#[cfg(all(test, not(feature = "gpu-tests")))]
+pub(crate) use fake::refuse_pinning;
 #[cfg(any(test, feature = "gpu-tests"))]
 pub use fault::AllocationFaults;
 pub use function::{Function, FunctionResources};

@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
 use std::ffi::c_void;
 
 use super::machine::MEMORY;
@@ -10,6 +11,23 @@ use super::{INVALID_VALUE, OUT_OF_MEMORY, State, Status, give, on_device};
 
 /// An address outside all memory: a fault that ends the device.
 const ILLEGAL_ADDRESS: u32 = 700;
+
+thread_local! {
+    /// What pinning answers on this thread, 0 if it does what it can.
+    static PINNING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Makes all pinning of this thread fail with `code`; 0 ends that.
+pub(crate) fn refuse_pinning(code: u32) {
+    PINNING.set(code);
+}
+
+fn may_pin() -> Status {
+    match PINNING.get() {
+        0 => Ok(()),
+        code => Err(code),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -130,6 +148,7 @@ extern "C" fn cuMemFree_v2(address: u64) -> u32 {
 
 extern "C" fn cuMemHostAlloc(address: *mut u64, bytes: usize, _flags: u32) -> u32 {
     on_device(|state, device| {
+        may_pin()?;
         give(address, allocate(state, device, Kind::Pinned, bytes)?);
         Ok(())
     })
@@ -141,6 +160,7 @@ extern "C" fn cuMemFreeHost(address: u64) -> u32 {
 
 extern "C" fn cuMemHostRegister_v2(start: u64, bytes: usize, _flags: u32) -> u32 {
     on_device(|state, device| {
+        may_pin()?;
         let bytes = bytes as u64;
         if bytes == 0 || !(start | bytes).is_multiple_of(4096) {
             return Err(INVALID_VALUE);

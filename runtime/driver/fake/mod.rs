@@ -18,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use memory::Allocation;
 use queue::{Call, Queue};
 
+pub(crate) use memory::refuse_pinning;
+
 /// What a fake function returns: `Err` is the driver's code.
 type Status = Result<(), u32>;
 

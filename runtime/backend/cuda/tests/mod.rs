@@ -4,6 +4,7 @@
 
 mod batch;
 mod checkpoint;
+mod failures;
 mod models;
 
 use std::sync::Arc;
