@@ -37,7 +37,7 @@ mod slice;
 mod stream;
 mod sys;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use arena::PinnedArena;
 pub use buffer::DeviceBuffer;
@@ -47,7 +47,7 @@ pub use device::{Capability, Device, DeviceLimits};
 pub use error::{DriverError, Result};
 pub use event::Event;
 #[cfg(all(test, not(feature = "gpu-tests")))]
-pub(crate) use fake::refuse_pinning;
+pub(crate) use fake::{refuse_pinning, reorder};
 #[cfg(any(test, feature = "gpu-tests"))]
 pub use fault::AllocationFaults;
 pub use function::{Function, FunctionResources};

@@ -111,7 +111,7 @@ fn write(
             let logits = context.decode(&mut steps);
             let done = step + usize::from(logits.is_ok());
             assert_eq!((other.len(), text.len()), (9 + done, PROMPT + done));
-            assert_readable(&text, &text.tokens().to_vec());
+            assert_readable(&text, text.tokens());
             logits
         };
         let both = insist(decode, &mut failed);

@@ -6,6 +6,8 @@ mod batch;
 mod checkpoint;
 mod failures;
 mod models;
+#[cfg(not(feature = "gpu-tests"))]
+mod order;
 
 use std::sync::Arc;
 
