@@ -60,7 +60,9 @@ pub enum DriverError {
         cause: Failure,
     },
     /// Device memory ran out.
-    #[error("out of memory on {device}: {what} needs {bytes} bytes, {free} of {total} are free")]
+    #[error(
+        "out of memory on {device}: {what} needs {bytes} bytes, {free} of {total} are free; lower the context length or the batch, or keep V in host memory"
+    )]
     OutOfMemory {
         /// Number and name.
         device: String,

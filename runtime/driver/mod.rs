@@ -39,7 +39,7 @@ mod stream;
 mod sys;
 mod tensor_map;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use arena::PinnedArena;
 pub use buffer::DeviceBuffer;
@@ -48,6 +48,8 @@ pub use context::{Context, MemoryInfo};
 pub use device::{Capability, Device, DeviceLimits};
 pub use error::{DriverError, Result};
 pub use event::Event;
+#[cfg(all(test, not(feature = "gpu-tests")))]
+pub(crate) use fake::{refuse_pinning, reorder};
 #[cfg(any(test, feature = "gpu-tests"))]
 pub use fault::AllocationFaults;
 pub use function::{Function, FunctionResources};

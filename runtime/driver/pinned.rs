@@ -9,9 +9,9 @@ use bytemuck::Pod;
 use super::buffer::byte_size;
 use super::slice::check_copy;
 use super::sys::{
-    Code, cuMemFreeHost, cuMemHostAlloc, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2, outcome,
+    cuMemFreeHost, cuMemHostAlloc, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2, outcome,
 };
-use super::{Context, DeviceSlice, DeviceSliceMut, DriverError, Event, Result, Stream};
+use super::{Context, DeviceSlice, DeviceSliceMut, DriverError, Event, HostLimits, Result, Stream};
 
 /// Visible to every context, and to kernels.
 pub(super) const PORTABLE_MAPPED: u32 = 1 | 2;
@@ -192,7 +192,10 @@ pub(super) fn allocate_pinned(
     let refused = |reason: String| DriverError::PinnedMemory {
         wanted: bytes as u64,
         granted: 0,
-        reason: format!("{what}: {reason}"),
+        reason: format!(
+            "{what}: {reason}; {}",
+            HostLimits::read().advice(bytes as u64)
+        ),
     };
     if context.allocation_must_fail() {
         return Err(refused("out of memory".to_owned()));
@@ -201,8 +204,8 @@ pub(super) fn allocate_pinned(
     // SAFETY: writes one address.
     let result = unsafe { cuMemHostAlloc(&mut memory, bytes, PORTABLE_MAPPED) };
     outcome("cuMemHostAlloc", result).map_err(|failure| match failure.code {
-        Code::OUT_OF_MEMORY => refused(failure.to_string()),
-        _ => context.fail(failure),
+        code if code.is_sticky() => context.fail(failure),
+        _ => refused(failure.to_string()),
     })?;
     let memory = NonNull::new(memory).ok_or_else(|| refused("no address".to_owned()))?;
     // SAFETY: `bytes` were allocated here, and nothing else knows them yet.

@@ -65,6 +65,8 @@ impl Inputs {
 
         let made_from: Vec<_> = caches.iter().map(|c| (c.number, c.blocks())).collect();
         if self.shape != Some(shape) || self.made_from != made_from {
+            // If that fails, the old ones are gone too.
+            self.made_from.clear();
             self.write_addresses(caches, shape, stream)?;
             self.made_from = made_from;
         }

@@ -151,6 +151,15 @@ impl CudaKvCache {
         Ok((self.k_table.slice(row.clone())?, self.v_table.slice(row)?))
     }
 
+    /// Has sums and near rows made anew before they are next read: rows may have
+    /// got into them that do not count.
+    pub(super) fn distrust(&mut self) {
+        self.stale.fill(true);
+        if let Some(near) = &mut self.near {
+            near.stale = true;
+        }
+    }
+
     /// Makes blocks for `positions` positions, and enters them in the tables.
     pub(super) fn reserve(&mut self, positions: usize, stream: &Stream) -> Result<()> {
         let blocks = positions.div_ceil(BLOCK);

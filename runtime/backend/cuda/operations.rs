@@ -192,7 +192,11 @@ impl Backend for Cuda {
         v: &Activation,
         rows: Range<usize>,
     ) -> Result<()> {
-        self.append_rows(cache, layer, k, v, rows)
+        let appended = self.append_rows(cache, layer, k, v, rows);
+        if appended.is_err() {
+            cache.distrust();
+        }
+        appended
     }
 
     fn decode_step(

@@ -195,6 +195,8 @@ impl Stage {
             return Ok(());
         }
         let blocks = blocks.next_power_of_two();
+        // A table that stayed while the values moved would lead to freed memory.
+        self.table = DeviceBuffer::new(&self.context, "block table", 0)?;
         reserve(
             &mut self.values,
             &self.context,

@@ -97,10 +97,7 @@ impl Cuda {
         if let Err(error) = self.run_or_replay(memo, key, caches, work) {
             // Rows may have been counted in that are now forgotten.
             for cache in caches.iter_mut() {
-                cache.stale.fill(true);
-                if let Some(near) = &mut cache.near {
-                    near.stale = true;
-                }
+                cache.distrust();
             }
             return Err(error);
         }
@@ -193,7 +190,6 @@ impl Cuda {
             return Ok(());
         };
         near.empty(&self.stream)?;
-        near.stale = false;
         let (length, policy) = (cache.len(), &cache.policy);
         for layer in cache.near_layers..cache.lengths.len() {
             let [near, ..] = cache.near_addresses(layer);
@@ -205,6 +201,9 @@ impl Cuda {
                 let shape = [cache.kv_heads, cache.dim];
                 rows.near(near, table, sizes, shape, &self.stream)?;
             }
+        }
+        if let Some(near) = &mut cache.near {
+            near.stale = false;
         }
         Ok(())
     }

@@ -2,14 +2,33 @@
 #![allow(non_snake_case)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
 use std::ffi::c_void;
 
 use super::machine::MEMORY;
 use super::queue::not_capturing;
+use super::schedule::{self, Operation};
 use super::{INVALID_VALUE, OUT_OF_MEMORY, State, Status, give, on_device};
 
 /// An address outside all memory: a fault that ends the device.
 const ILLEGAL_ADDRESS: u32 = 700;
+
+thread_local! {
+    /// What pinning answers on this thread, 0 if it does what it can.
+    static PINNING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Makes all pinning of this thread fail with `code`; 0 ends that.
+pub(crate) fn refuse_pinning(code: u32) {
+    PINNING.set(code);
+}
+
+fn may_pin() -> Status {
+    match PINNING.get() {
+        0 => Ok(()),
+        code => Err(code),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -66,6 +85,17 @@ fn check_host(state: &State, start: u64, bytes: u64) -> Status {
     if crosses { Err(INVALID_VALUE) } else { Ok(()) }
 }
 
+/// Whether the device reaches host memory by itself, and so may do it later.
+fn is_pinned(state: &State, address: u64) -> bool {
+    state.memory.iter().any(|(&base, allocation)| {
+        allocation.kind != Kind::Device && (base..base + allocation.bytes).contains(&address)
+    })
+}
+
+fn copy_of(to: u64, from: u64, bytes: usize) -> Operation {
+    Operation::Copy { to, from, bytes }
+}
+
 fn used(state: &State, device: i32) -> u64 {
     let of_device = |a: &&Allocation| a.kind == Kind::Device && a.device == device;
     state
@@ -100,6 +130,7 @@ fn allocate(state: &mut State, device: i32, kind: Kind, bytes: usize) -> Result<
 }
 
 fn free(state: &mut State, kind: Kind, start: u64) -> Status {
+    schedule::drain(state)?;
     let allocation = state.memory.remove(&start).ok_or(INVALID_VALUE)?;
     if allocation.kind != kind {
         return Err(INVALID_VALUE);
@@ -130,6 +161,7 @@ extern "C" fn cuMemFree_v2(address: u64) -> u32 {
 
 extern "C" fn cuMemHostAlloc(address: *mut u64, bytes: usize, _flags: u32) -> u32 {
     on_device(|state, device| {
+        may_pin()?;
         give(address, allocate(state, device, Kind::Pinned, bytes)?);
         Ok(())
     })
@@ -141,6 +173,7 @@ extern "C" fn cuMemFreeHost(address: u64) -> u32 {
 
 extern "C" fn cuMemHostRegister_v2(start: u64, bytes: usize, _flags: u32) -> u32 {
     on_device(|state, device| {
+        may_pin()?;
         let bytes = bytes as u64;
         if bytes == 0 || !(start | bytes).is_multiple_of(4096) {
             return Err(INVALID_VALUE);
@@ -162,9 +195,12 @@ extern "C" fn cuMemHostRegister_v2(start: u64, bytes: usize, _flags: u32) -> u32
 }
 
 extern "C" fn cuMemHostUnregister(start: u64) -> u32 {
-    on_device(|state, _| match state.memory.remove(&start) {
-        Some(allocation) if allocation.kind == Kind::Registered => Ok(()),
-        _ => Err(713),
+    on_device(|state, _| {
+        schedule::drain(state)?;
+        match state.memory.remove(&start) {
+            Some(allocation) if allocation.kind == Kind::Registered => Ok(()),
+            _ => Err(713),
+        }
     })
 }
 
@@ -174,7 +210,7 @@ extern "C" fn cuMemHostGetDevicePointer_v2(device: *mut u64, host: u64, _flags: 
 }
 
 /// Copies after both ends were checked.
-fn copy(to: u64, from: u64, bytes: usize) -> Status {
+pub(super) fn copy(to: u64, from: u64, bytes: usize) -> Status {
     // SAFETY: both ranges lie in allocations of this length, or the driver
     // module vouches for them.
     unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
@@ -191,7 +227,12 @@ extern "C" fn cuMemcpyHtoDAsync_v2(
         not_capturing(state, stream)?;
         check_device(state, device, to, bytes as u64)?;
         check_host(state, from as u64, bytes as u64)?;
-        copy(to, from as u64, bytes)
+        if is_pinned(state, from as u64) {
+            return schedule::submit(state, device, stream, copy_of(to, from as u64, bytes));
+        }
+        // SAFETY: the driver module passes `bytes` bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), bytes) }.to_vec();
+        schedule::submit(state, device, stream, Operation::Write { to, bytes })
     })
 }
 
@@ -200,7 +241,11 @@ extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, str
         not_capturing(state, stream)?;
         check_device(state, device, from, bytes as u64)?;
         check_host(state, to as u64, bytes as u64)?;
-        copy(to as u64, from, bytes)
+        schedule::submit(state, device, stream, copy_of(to as u64, from, bytes))?;
+        match is_pinned(state, to as u64) {
+            true => Ok(()),
+            false => schedule::finish_stream(state, stream),
+        }
     })
 }
 
@@ -209,7 +254,7 @@ extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: usi
         not_capturing(state, stream)?;
         check_device(state, device, from, bytes as u64)?;
         check_device(state, device, to, bytes as u64)?;
-        copy(to, from, bytes)
+        schedule::submit(state, device, stream, copy_of(to, from, bytes))
     })
 }
 
@@ -217,8 +262,6 @@ extern "C" fn cuMemsetD8Async(to: u64, byte: u8, bytes: usize, stream: usize) ->
     on_device(|state, device| {
         not_capturing(state, stream)?;
         check_device(state, device, to, bytes as u64)?;
-        // SAFETY: the range lies in an allocation.
-        unsafe { (to as *mut u8).write_bytes(byte, bytes) };
-        Ok(())
+        schedule::submit(state, device, stream, Operation::Fill { to, byte, bytes })
     })
 }

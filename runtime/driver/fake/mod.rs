@@ -1,6 +1,6 @@
 //! A stand-in for the driver, in host memory, for tests without a GPU.
 //!
-//! It has two devices, runs everything at once, knows the test kernels by
+//! It has two devices, runs everything at once unless told to hold it back, knows the test kernels by
 //! name, and is stricter than the driver: a call without a current context, an
 //! address outside an allocation, a copy across registrations are all errors.
 
@@ -10,6 +10,7 @@ mod launch;
 mod machine;
 mod memory;
 mod queue;
+mod schedule;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_void};
@@ -18,6 +19,9 @@ use std::time::Instant;
 
 use memory::Allocation;
 use queue::{Call, Queue};
+
+pub(crate) use memory::refuse_pinning;
+pub(crate) use schedule::reorder;
 
 /// What a fake function returns: `Err` is the driver's code.
 type Status = Result<(), u32>;
@@ -43,6 +47,8 @@ struct State {
     modules: HashMap<usize, String>,
     functions: HashMap<usize, launch::Kernel>,
     graphs: HashMap<usize, Vec<Call>>,
+    /// What streams hold back, if they do.
+    schedule: Option<schedule::Schedule>,
 }
 
 impl State {

@@ -1,10 +1,10 @@
-//! Streams, which run what they get at once unless they capture; events; graphs.
+//! Streams, which capture what they get or pass it on; events; graphs.
 #![allow(non_snake_case)]
 
 use std::ffi::c_int;
 use std::time::Instant;
 
-use super::kernels::run;
+use super::schedule::{self, Operation};
 use super::{CAPTURE_UNSUPPORTED, INVALID_HANDLE, State, Status, give, on_device};
 
 /// A kernel with its shape and the bytes of its arguments.
@@ -44,7 +44,7 @@ pub(super) fn submit(state: &mut State, device: i32, stream: usize, call: Call) 
             calls.push(call);
             Ok(())
         }
-        None => run(state, device, &call),
+        None => schedule::submit(state, device, stream, Operation::Kernel(call)),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn not_capturing(state: &mut State, stream: usize) -> Status {
 }
 
 extern "C" fn cuCtxSynchronize() -> u32 {
-    on_device(|_, _| Ok(()))
+    on_device(|state, _| schedule::drain(state))
 }
 
 extern "C" fn cuStreamCreateWithPriority(stream: *mut usize, flags: u32, priority: c_int) -> u32 {
@@ -79,13 +79,17 @@ extern "C" fn cuStreamDestroy_v2(stream: usize) -> u32 {
 }
 
 extern "C" fn cuStreamSynchronize(stream: usize) -> u32 {
-    on_device(|state, _| not_capturing(state, stream))
+    on_device(|state, _| {
+        not_capturing(state, stream)?;
+        schedule::finish_stream(state, stream)
+    })
 }
 
 extern "C" fn cuStreamWaitEvent(stream: usize, event: usize, _flags: u32) -> u32 {
-    on_device(|state, _| {
+    on_device(|state, device| {
         state.events.get(&event).ok_or(INVALID_HANDLE)?;
-        queue(state, stream).map(drop)
+        queue(state, stream)?;
+        schedule::wait(state, device, stream, event)
     })
 }
 
@@ -127,10 +131,10 @@ extern "C" fn cuEventDestroy_v2(event: usize) -> u32 {
 }
 
 extern "C" fn cuEventRecord(event: usize, stream: usize) -> u32 {
-    on_device(|state, _| {
+    on_device(|state, device| {
         not_capturing(state, stream)?;
         state.events.get_mut(&event).ok_or(INVALID_HANDLE)?.1 = Some(Instant::now());
-        Ok(())
+        schedule::record(state, device, stream, event)
     })
 }
 
@@ -139,7 +143,10 @@ extern "C" fn cuEventQuery(event: usize) -> u32 {
 }
 
 extern "C" fn cuEventSynchronize(event: usize) -> u32 {
-    on_device(|state, _| state.events.get(&event).map(drop).ok_or(INVALID_HANDLE))
+    on_device(|state, _| {
+        state.events.get(&event).ok_or(INVALID_HANDLE)?;
+        schedule::finish_event(state, event)
+    })
 }
 
 extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, start: usize, end: usize) -> u32 {
@@ -176,6 +183,7 @@ extern "C" fn cuGraphLaunch(exec: usize, stream: usize) -> u32 {
     on_device(|state, device| {
         not_capturing(state, stream)?;
         let calls = state.graphs.get(&exec).cloned().ok_or(INVALID_HANDLE)?;
-        calls.iter().try_for_each(|call| run(state, device, call))
+        let mut calls = calls.into_iter().map(Operation::Kernel);
+        calls.try_for_each(|call| schedule::submit(state, device, stream, call))
     })
 }

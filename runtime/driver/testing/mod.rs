@@ -31,7 +31,7 @@ pub(super) fn function(stream: &Stream, name: &str) -> Function {
 
 /// Runs an ignored test of this program in a process of its own: one that loses
 /// the device, or that others would disturb.
-fn in_own_process(test: &str) {
+pub(crate) fn in_own_process(test: &str) {
     let program = std::env::current_exe().unwrap_or_else(|e| panic!("{e}"));
     let arguments = ["--exact", "--ignored", "--nocapture", test];
     let output = Command::new(program)

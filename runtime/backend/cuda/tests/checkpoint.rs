@@ -34,6 +34,17 @@ pub const GROUPED: Shape = Shape {
     qwen2: true,
 };
 
+/// As little as the kernels take: what is tested is the order of things.
+pub const SMALLEST: Shape = Shape {
+    hidden: 32,
+    heads: 2,
+    kv_heads: 1,
+    dim: 64,
+    intermediate: 32,
+    layers: 2,
+    qwen2: false,
+};
+
 /// Heads of 96, each with its own K and V.
 pub const ALONE: Shape = Shape {
     hidden: 64,

@@ -4,7 +4,10 @@
 
 mod batch;
 mod checkpoint;
+mod failures;
 mod models;
+#[cfg(not(feature = "gpu-tests"))]
+mod order;
 mod profile;
 
 use std::sync::Arc;
