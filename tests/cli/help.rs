@@ -13,6 +13,9 @@ fn help_texts_are_as_committed() {
         ("run-eval", &["eval", "--help"]),
         ("run-profile", &["profile", "--help"]),
         ("run-bench", &["bench", "--help"]),
+        ("run-inspect", &["inspect", "--help"]),
+        ("run-completions", &["completions", "--help"]),
+        ("run-man", &["man", "--help"]),
         ("run-serve", &["serve", "--help"]),
     ] {
         let help = run(args).text();
