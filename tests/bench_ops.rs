@@ -140,6 +140,8 @@ fn the_table_of_kernels_follows_from_times() {
         {"id": "product 1x64x32", "kernel": "gemm_skinny_8_bf16", "us": 1}
         {"id": "product 1x128x32", "kernel": "gemv_1_bf16", "us": 2}
         {"id": "product 1x128x32", "kernel": "gemm_skinny_8_bf16", "us": 3}
+        {"id": "product 8x64x32", "kernel": "gemm_skinny_8_bf16", "us": 3}
+        {"id": "product 8x64x32", "kernel": "gemm_streamed_bf16", "us": 2}
         {"id": "product 9x64x32", "kernel": "gemm_wgmma_128_bf16", "us": 3}
         {"id": "attention 9x1x1x64", "kernel": "prefill_attention_64_bf16", "us": 3}
         {"id": "attention 9x1x1x64", "kernel": "prefill_attention_wgmma_64_bf16", "us": 2}
@@ -159,6 +161,7 @@ fn the_table_of_kernels_follows_from_times() {
         [
             rule(Some(1), Some([128, 32]), ProductKernel::Gemv),
             rule(Some(1), None, ProductKernel::GemmSkinny),
+            rule(Some(8), None, ProductKernel::GemmStreamed),
             rule(None, None, ProductKernel::GemmWgmma128),
         ]
     );

@@ -1,6 +1,6 @@
 //! What is done to each element by itself.
 
-use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, kernel, thread};
+use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, grid, kernel, thread};
 
 /// Threads of a block. Each takes four elements: grid `(ceil(count / 4 / THREADS))`.
 pub const THREADS: u32 = 256;
@@ -10,6 +10,7 @@ pub const THREADS: u32 = 256;
 /// Grid `(ceil(count / 4 / THREADS))`, block `(THREADS)`.
 #[kernel(max_threads = THREADS)]
 pub fn add(x: GlobalMut<f32>, y: Global<f32>, count: u64) {
+    grid::take_turn();
     let i = index();
     if i < count / 4 {
         let (x, y) = (x.cast::<F32x4>(), y.cast::<F32x4>());
@@ -41,6 +42,7 @@ macro_rules! kernels {
         /// Grid `(ceil(count / 4 / THREADS))`, block `(THREADS)`.
         #[kernel(max_threads = THREADS)]
         pub fn $name(out: GlobalMut<$element>, x: Global<f32>, count: u64) {
+            grid::take_turn();
             narrow(out, x, count);
         }
     )*};

@@ -1,6 +1,6 @@
 //! Token ids to rows of the residual stream.
 
-use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, kernel, thread};
+use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, grid, kernel, thread};
 
 /// Threads of a block.
 pub const THREADS: u32 = 128;
@@ -32,6 +32,7 @@ macro_rules! kernels {
             ids: Global<u32>,
             width: u32,
         ) {
+            grid::take_turn();
             embed(out, table, ids, width);
         }
     )*};

@@ -1,6 +1,6 @@
 //! Matrix products for a few rows: bound by reading the weights once.
 
-use cuda_std::{Float16, Global, GlobalMut, U32x4, bf16, f16, kernel, math, thread, warp};
+use cuda_std::{Float16, Global, GlobalMut, U32x4, bf16, f16, grid, kernel, math, thread, warp};
 
 /// Threads of a block.
 pub const THREADS: u32 = 128;
@@ -93,6 +93,7 @@ macro_rules! kernels {
             n: u32,
             k: u32,
         ) {
+            grid::take_turn();
             gemv::<$element, $m>(out, x, w, bias, m, n, k);
         }
     )*};

@@ -28,6 +28,7 @@ mod tile;
 mod top_n;
 mod top_p;
 
+pub mod decode_attention;
 pub mod decode_scores;
 pub mod elementwise;
 pub mod embedding;

@@ -1,7 +1,7 @@
-//! RMSNorm, alone and after adding to the residual stream.
+//! RMSNorm.
 
 use cuda_std::{
-    F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, kernel, math, shared_array, thread,
+    F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, grid, kernel, math, shared_array, thread,
 };
 
 use crate::reduce::{MAX_WARPS, block_sum};
@@ -9,125 +9,97 @@ use crate::reduce::{MAX_WARPS, block_sum};
 /// Threads of a block.
 pub const THREADS: u32 = 256;
 
-/// Normalises the block's row, of which this thread has squares that sum to `squares`.
+/// Vectors of four elements that a thread keeps in registers: rows of up to 4096 elements are read
+/// once, and all of it is under way at the same time.
+const KEPT: usize = 4;
+
+/// Vectors of the row that the thread takes at once, of those from `first` on.
 #[inline(always)]
-fn normalise<T: Float16>(
-    out: GlobalMut<T>,
-    x: Global<F32x4>,
-    weight: Global<f32>,
-    squares: f32,
-    width: u32,
-    eps: f32,
-) {
-    let sum = block_sum(squares, shared_array![f32; MAX_WARPS]);
-    let scale = math::rsqrt(sum / width as f32 + eps);
-    let weight = weight.cast::<F32x4>();
-    let out = out.cast::<U32x2>();
-    let mut i = thread::thread_idx_x();
-    while i < width / 4 {
-        let x = x.read(i as usize).0;
-        let w = weight.read(i as usize).0;
-        let y = [0, 1, 2, 3].map(|k| x[k] * scale * w[k]);
-        out.write(
-            i as usize,
-            U32x2([T::pack(y[0], y[1]), T::pack(y[2], y[3])]),
-        );
-        i += THREADS;
-    }
+fn load(row: Global<F32x4>, first: u32, count: u32) -> [[f32; 4]; KEPT] {
+    core::array::from_fn(|i| {
+        let i = first + i as u32 * THREADS;
+        if i < count {
+            row.read(i as usize).0
+        } else {
+            [0.0; 4]
+        }
+    })
 }
 
-#[inline(always)]
-fn square_sum(x: [f32; 4]) -> f32 {
-    x[0] * x[0] + x[1] * x[1] + x[2] * x[2] + x[3] * x[3]
-}
+/// Vectors that the block takes at once.
+const STEP: u32 = KEPT as u32 * THREADS;
 
 #[inline(always)]
-fn rmsnorm<T: Float16>(
-    out: GlobalMut<T>,
-    x: Global<f32>,
-    weight: Global<f32>,
-    width: u32,
-    eps: f32,
-) {
-    let start = thread::block_idx_x() as usize * width as usize;
-    let x = x.offset(start).cast::<F32x4>();
-    let mut squares = 0.0;
-    let mut i = thread::thread_idx_x();
-    while i < width / 4 {
-        squares += square_sum(x.read(i as usize).0);
-        i += THREADS;
+fn square_sum(x: &[[f32; 4]; KEPT]) -> f32 {
+    let mut sum = 0.0;
+    for x in x {
+        sum += x[0] * x[0] + x[1] * x[1] + x[2] * x[2] + x[3] * x[3];
     }
-    normalise(out.offset(start), x, weight, squares, width, eps);
+    sum
 }
 
+/// Writes the vectors from `first` on, normalised.
 #[inline(always)]
-fn add_rmsnorm<T: Float16>(
-    out: GlobalMut<T>,
-    residual: GlobalMut<f32>,
-    delta: Global<f32>,
-    weight: Global<f32>,
-    width: u32,
-    eps: f32,
+fn write<T: Float16>(
+    out: GlobalMut<U32x2>,
+    (x, weight): (&[[f32; 4]; KEPT], &[[f32; 4]; KEPT]),
+    scale: f32,
+    (first, count): (u32, u32),
 ) {
-    let start = thread::block_idx_x() as usize * width as usize;
-    let residual = residual.offset(start).cast::<F32x4>();
-    let delta = delta.offset(start).cast::<F32x4>();
-    let mut squares = 0.0;
-    let mut i = thread::thread_idx_x();
-    while i < width / 4 {
-        let (x, d) = (residual.read(i as usize).0, delta.read(i as usize).0);
-        let sum = [0, 1, 2, 3].map(|k| x[k] + d[k]);
-        // Each thread reads back below what it writes here, and nothing else.
-        residual.write(i as usize, F32x4(sum));
-        squares += square_sum(sum);
-        i += THREADS;
+    for (i, (x, w)) in x.iter().zip(weight).enumerate() {
+        let i = first + i as u32 * THREADS;
+        if i < count {
+            let y = [0, 1, 2, 3].map(|k| x[k] * scale * w[k]);
+            let words = U32x2([T::pack(y[0], y[1]), T::pack(y[2], y[3])]);
+            out.write(i as usize, words);
+        }
     }
-    normalise(
-        out.offset(start),
-        residual.as_const(),
-        weight,
-        squares,
-        width,
-        eps,
-    );
 }
 
 macro_rules! kernels {
-    ($($rmsnorm:ident, $add_rmsnorm:ident, $element:ty;)*) => {$(
+    ($($name:ident, $element:ty;)*) => {$(
         /// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out`, `x` `[rows, width]`,
         /// `weight [width]`.
         ///
         /// Grid `(rows)`, block `(THREADS)`.
         #[kernel(max_threads = THREADS)]
-        pub fn $rmsnorm(
+        pub fn $name(
             out: GlobalMut<$element>,
             x: Global<f32>,
             weight: Global<f32>,
             width: u32,
             eps: f32,
         ) {
-            rmsnorm(out, x, weight, width, eps);
-        }
-
-        /// `residual += delta`, then `out` as of the plain kernel, of the new `residual`: all
-        /// `[rows, width]`.
-        ///
-        /// Grid `(rows)`, block `(THREADS)`.
-        #[kernel(max_threads = THREADS)]
-        pub fn $add_rmsnorm(
-            out: GlobalMut<$element>,
-            residual: GlobalMut<f32>,
-            delta: Global<f32>,
-            weight: Global<f32>,
-            width: u32,
-            eps: f32,
-        ) {
-            add_rmsnorm(out, residual, delta, weight, width, eps);
+            grid::release_next();
+            let start = thread::block_idx_x() as usize * width as usize;
+            let (x, weight) = (x.offset(start).cast::<F32x4>(), weight.cast::<F32x4>());
+            let out = out.offset(start).cast::<U32x2>();
+            let (count, mut first) = (width / 4, thread::thread_idx_x());
+            let mut kept_weight = load(weight, first, count);
+            grid::wait_for_previous();
+            let mut kept = load(x, first, count);
+            let mut squares = square_sum(&kept);
+            let mut i = first + STEP;
+            while i < count {
+                squares += square_sum(&load(x, i, count));
+                i += STEP;
+            }
+            let sum = block_sum(squares, shared_array![f32; MAX_WARPS]);
+            let scale = math::rsqrt(sum / width as f32 + eps);
+            loop {
+                write::<$element>(out, (&kept, &kept_weight), scale, (first, count));
+                first += STEP;
+                if first >= count {
+                    break;
+                }
+                kept = load(x, first, count);
+                kept_weight = load(weight, first, count);
+            }
         }
     )*};
 }
 
 kernels! {
-    rmsnorm_bf16, add_rmsnorm_bf16, bf16;
-    rmsnorm_f16, add_rmsnorm_f16, f16;
+    rmsnorm_bf16, bf16;
+    rmsnorm_f16, f16;
 }

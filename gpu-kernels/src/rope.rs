@@ -1,6 +1,6 @@
 //! Rotary position embedding of Q and K, and the place where K and V enter the cache.
 
-use cuda_std::{Float16, Global, GlobalMut, bf16, f16, kernel, thread, warp};
+use cuda_std::{Float16, Global, GlobalMut, bf16, f16, grid, kernel, thread, warp};
 
 use crate::KV_BLOCK;
 
@@ -128,6 +128,7 @@ macro_rules! kernels {
             sinks: u32,
             window: u32,
         ) {
+            grid::take_turn();
             let heads = Heads { q: q_heads, kv: kv_heads, dim, rotated };
             let head = thread::block_idx_x() * HEADS_PER_BLOCK + warp::warp_id();
             if head >= heads.q + 2 * heads.kv {

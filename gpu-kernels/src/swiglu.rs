@@ -1,6 +1,6 @@
 //! The gate of the feed-forward layer.
 
-use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, kernel, math, thread};
+use cuda_std::{F32x4, Float16, Global, GlobalMut, U32x2, bf16, f16, grid, kernel, math, thread};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -48,6 +48,7 @@ macro_rules! kernels {
             width: u32,
             stride: u32,
         ) {
+            grid::take_turn();
             swiglu(out, gate, up, width, stride);
         }
     )*};

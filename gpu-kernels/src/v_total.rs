@@ -1,6 +1,6 @@
 //! The running sum of all rows of V, from which their mean is taken.
 
-use cuda_std::{Global, GlobalMut, kernel, shared_array, thread, warp};
+use cuda_std::{Global, GlobalMut, grid, kernel, shared_array, thread, warp};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -19,6 +19,7 @@ const WARPS: u32 = THREADS / warp::SIZE;
 /// Grid `(ceil(width / COLUMNS), sequences)`, block `(THREADS)`.
 #[kernel(max_threads = THREADS)]
 pub fn v_total(totals: Global<u64>, v: Global<f32>, starts: Global<u32>, width: u32, stride: u32) {
+    grid::take_turn();
     let parts = shared_array![f32; THREADS];
     let sequence = thread::block_idx_y() as usize;
     let (warp, lane) = (warp::warp_id(), warp::lane_id());

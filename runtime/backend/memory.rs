@@ -9,6 +9,10 @@ pub struct Memory {
     pub weights_mapped: bool,
     /// Bytes of an element of K, V or a hot row.
     pub kv_element: usize,
+    /// Bytes of the index of hot rows, for each KV head of a layer: of a position.
+    pub index_per_position: usize,
+    /// The same of a hot row.
+    pub index_per_row: usize,
     /// Bytes of an element of an activation.
     pub activation_element: usize,
     /// Bytes of workspace that a decode step takes for each position.

@@ -101,22 +101,53 @@ pub trait Backend: Send + Sync + 'static {
     /// `out = x Wᵀ + b` for each of `projections`, in one go.
     fn linear(&self, x: &Self::Activation, projections: &mut [Projection<'_, Self>]) -> Result<()>;
 
-    /// Rotates every head of row `i` of `x` to position `positions[i]`.
-    fn rotate(
+    /// As [`Backend::linear`], of `x` normalised, for which `normed` has room. What `normed` holds
+    /// afterwards is unspecified.
+    fn norm_linear(
         &self,
-        rope: &Self::Rope,
-        positions: &[usize],
-        x: &mut Self::Activation,
-    ) -> Result<()>;
+        x: &Self::Activation,
+        norm: Norm<'_, Self>,
+        normed: &mut Self::Activation,
+        projections: &mut [Projection<'_, Self>],
+    ) -> Result<()> {
+        self.rms_norm(x, norm.weight, norm.eps, normed)?;
+        self.linear(normed, projections)
+    }
 
-    /// Appends rows `rows` of `k` and `v` to `layer` of `cache`.
+    /// `residual += x Wᵀ + b`. What the projection's `out` holds afterwards is unspecified.
+    fn add_linear(
+        &self,
+        residual: &mut Self::Activation,
+        x: &Self::Activation,
+        mut projection: Projection<'_, Self>,
+    ) -> Result<()> {
+        self.linear(x, std::slice::from_mut(&mut projection))?;
+        self.add(residual, projection.out)
+    }
+
+    /// `gate.out = silu(x Wgᵀ) * (x Wuᵀ)` of `x` normalised, for which `normed` has room. What
+    /// `normed` and `up.out` hold afterwards is unspecified.
+    fn norm_gated(
+        &self,
+        x: &Self::Activation,
+        norm: Norm<'_, Self>,
+        normed: &mut Self::Activation,
+        [gate, up]: [Projection<'_, Self>; 2],
+    ) -> Result<()> {
+        let mut both = [gate, up];
+        self.norm_linear(x, norm, normed, &mut both)?;
+        let [gate, up] = both;
+        self.swiglu(gate.out, up.out)
+    }
+
+    /// Rotates every head of row `i` of Q and K to position `positions[i]`, and appends K and V to
+    /// `layer` of `cache`, whose next positions those are.
     fn append(
         &self,
         cache: &mut Self::KvCache,
         layer: usize,
-        k: &Self::Activation,
-        v: &Self::Activation,
-        rows: Range<usize>,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()>;
 
     /// Runs `work`, one decode step of `caches`, each of which grows by the token
@@ -132,13 +163,13 @@ pub trait Backend: Send + Sync + 'static {
         work: &mut dyn FnMut(&mut [&mut Self::KvCache]) -> Result<()>,
     ) -> Result<()>;
 
-    /// Appends row `i` of `k` and `v` to `layer` of `caches[i]`.
+    /// As [`Backend::append`], row `i` to `layer` of `caches[i]`.
     fn append_each(
         &self,
         caches: &mut [&mut Self::KvCache],
         layer: usize,
-        k: &Self::Activation,
-        v: &Self::Activation,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()>;
 
     /// Dense causal attention of the newest `q.rows` positions of `cache`,
@@ -212,6 +243,32 @@ impl<'a, B: Backend + ?Sized> Projection<'a, B> {
             out,
         }
     }
+}
+
+/// `x / sqrt(mean(x²) + eps) * weight`, row by row.
+pub struct Norm<'a, B: Backend + ?Sized> {
+    /// `[width]`.
+    pub weight: &'a B::Vector,
+    /// What keeps rows of zeros from growing.
+    pub eps: f32,
+}
+
+/// What the projections to Q, K and V gave, each with one row for each token.
+pub struct Heads<'a, B: Backend + ?Sized> {
+    /// `[tokens, n_heads * head_dim]`.
+    pub q: &'a mut B::Activation,
+    /// `[tokens, n_kv_heads * head_dim]`; what it holds after an append is unspecified.
+    pub k: &'a mut B::Activation,
+    /// `[tokens, n_kv_heads * head_dim]`.
+    pub v: &'a B::Activation,
+}
+
+/// Where tokens stand.
+pub struct Rotation<'a, B: Backend + ?Sized> {
+    /// The model's angles.
+    pub rope: &'a B::Rope,
+    /// Of each token.
+    pub positions: &'a [usize],
 }
 
 /// What the engine asks of a cache without computing.

@@ -124,6 +124,14 @@ impl KvPolicy {
         self.selection == Selection::Full || layer < self.dense_layers
     }
 
+    /// Whether layers that are not dense use some rows of V only.
+    pub fn selects(&self) -> bool {
+        matches!(
+            self.selection,
+            Selection::TopN { .. } | Selection::TopP { .. }
+        )
+    }
+
     /// Checks the ranges of all fields.
     ///
     /// # Errors

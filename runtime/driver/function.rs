@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::parameters::Entry;
 use super::sys::{
     CUfunction, CUfunction_attribute as Attribute, cuFuncGetAttribute, cuFuncSetAttribute,
     cuOccupancyMaxActiveBlocksPerMultiprocessor,
@@ -18,8 +19,7 @@ pub struct Function {
     name: String,
     raw: RawFunction,
     resources: FunctionResources,
-    /// The size of each parameter, in bytes.
-    parameters: Vec<u32>,
+    entry: Entry,
     /// Whether it may use all of the device's shared memory.
     opted_in: AtomicBool,
 }
@@ -48,12 +48,7 @@ unsafe impl Sync for RawFunction {}
 
 impl Function {
     /// `raw` is a function of `module`, whose context is current.
-    pub(super) fn new(
-        module: &Module,
-        name: &str,
-        raw: CUfunction,
-        parameters: Vec<u32>,
-    ) -> Result<Self> {
+    pub(super) fn new(module: &Module, name: &str, raw: CUfunction, entry: Entry) -> Result<Self> {
         let get = |attribute| {
             let mut value = 0;
             // SAFETY: writes one integer; the module keeps the function.
@@ -71,7 +66,7 @@ impl Function {
             module: module.clone(),
             name: name.to_owned(),
             raw: RawFunction(raw),
-            parameters,
+            entry,
             opted_in: AtomicBool::new(false),
         })
     }
@@ -88,7 +83,13 @@ impl Function {
 
     /// The size of each parameter, in bytes.
     pub fn parameters(&self) -> &[u32] {
-        &self.parameters
+        &self.entry.parameters
+    }
+
+    /// Whether the kernel waits itself for the launches ahead of it in its
+    /// stream, so that it may be launched before they are done.
+    pub(super) fn waits(&self) -> bool {
+        self.entry.waits
     }
 
     /// The context that it runs in.

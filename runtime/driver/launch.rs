@@ -4,7 +4,7 @@ use bytemuck::Pod;
 
 use super::arguments::Arguments;
 use super::shape::Shape;
-use super::sys::{self, Code, Failure, LaunchConfig};
+use super::sys::{self, Code, Failure, LaunchAttribute, LaunchConfig};
 use super::{Context, DeviceSlice, DeviceSliceMut, DriverError, Function, Result, Stream};
 
 /// A launch of a kernel: its shape and its arguments in order.
@@ -83,13 +83,15 @@ impl<'a> Launch<'a> {
         let context = self.function.context();
         let _current = context.enter()?;
         self.function.allow_shared_bytes(self.shape.shared_bytes)?;
+        let mut overlap = LaunchAttribute::OVERLAP;
         let config = LaunchConfig {
             grid: self.shape.grid,
             block: self.shape.block,
             shared_bytes: self.shape.shared_bytes,
             stream: stream.raw(),
-            attributes: std::ptr::null_mut(),
-            attribute_count: 0,
+            attributes: &raw mut overlap,
+            // A kernel that does not wait starts when the launch ahead of it is done.
+            attribute_count: self.function.waits().into(),
         };
         let launch = sys::driver()?.recent.launch_kernel_ex;
         let mut arguments = self.arguments.pointers();

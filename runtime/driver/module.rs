@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::image::by_preference;
 use super::jit::{Compiled, compile};
-use super::parameters::parameter_sizes;
+use super::parameters::{Entry, entries};
 use super::sys::{CUfunction, CUmodule, Code, cuModuleGetFunction, cuModuleUnload};
 use super::{Architecture, Context, DriverError, Function, PtxImage, Result};
 
@@ -21,7 +21,7 @@ struct Inner {
     name: String,
     architecture: Architecture,
     log: String,
-    parameters: HashMap<String, Vec<u32>>,
+    entries: HashMap<String, Entry>,
     raw: RawModule,
 }
 
@@ -77,7 +77,7 @@ impl Module {
             name: name.to_owned(),
             architecture: image.architecture,
             log: compiled.log,
-            parameters: parameter_sizes(image.text),
+            entries: entries(image.text),
             raw: RawModule(compiled.module),
         }))
     }
@@ -90,7 +90,7 @@ impl Module {
     pub fn function(&self, name: &str) -> Result<Function> {
         let Inner {
             context,
-            parameters,
+            entries,
             raw,
             ..
         } = &*self.0;
@@ -98,14 +98,14 @@ impl Module {
             let reason = format!("no kernel {name:?}, or none whose parameters are understood");
             refusal(context, &self.0.name, reason)
         };
-        let parameters = parameters.get(name).ok_or_else(refused)?;
+        let entry = entries.get(name).ok_or_else(refused)?;
         let symbol = CString::new(name).map_err(|_| refused())?;
         let _current = context.enter()?;
         let mut function: CUfunction = std::ptr::null_mut();
         // SAFETY: `symbol` is terminated; one handle is written.
         let result = unsafe { cuModuleGetFunction(&mut function, raw.0, symbol.as_ptr()) };
         context.check("cuModuleGetFunction", result)?;
-        Function::new(self, name, function, parameters.clone())
+        Function::new(self, name, function, entry.clone())
     }
 
     /// Which image was taken.

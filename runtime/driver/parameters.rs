@@ -6,9 +6,18 @@
 
 use std::collections::HashMap;
 
-/// The parameters' sizes in bytes by kernel. A kernel whose declaration is not
-/// understood is left out.
-pub(super) fn parameter_sizes(ptx: &str) -> HashMap<String, Vec<u32>> {
+/// What a launch must know of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The size of each parameter, in bytes.
+    pub parameters: Vec<u32>,
+    /// Whether it waits itself for the launches ahead of it.
+    pub waits: bool,
+}
+
+/// The kernels of a module by name. One whose declaration is not understood is
+/// left out.
+pub(super) fn entries(ptx: &str) -> HashMap<String, Entry> {
     let code = without_comments(ptx);
     code.split(".entry").skip(1).filter_map(entry).collect()
 }
@@ -21,8 +30,8 @@ fn without_comments(ptx: &str) -> String {
         .collect()
 }
 
-/// Name and sizes of the kernel whose declaration `text` starts with.
-fn entry(text: &str) -> Option<(String, Vec<u32>)> {
+/// The kernel whose declaration `text` starts with.
+fn entry(text: &str) -> Option<(String, Entry)> {
     let head = &text[..text.find(['{', ';']).unwrap_or(text.len())];
     let name = head
         .split(|c: char| c == '(' || c.is_whitespace())
@@ -33,7 +42,11 @@ fn entry(text: &str) -> Option<(String, Vec<u32>)> {
     };
     let declarations = list.split(',').filter(|text| !text.trim().is_empty());
     let sizes: Option<Vec<u32>> = declarations.map(size).collect();
-    Some((name.to_owned(), sizes?))
+    let entry = Entry {
+        parameters: sizes?,
+        waits: text.contains("griddepcontrol.wait"),
+    };
+    Some((name.to_owned(), entry))
 }
 
 /// The size of `.param .align 8 .b8 name[24]` or `.param .u64 .ptr .global name`.
@@ -61,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_parameter_is_sized() {
+    fn every_form_of_parameter_and_the_wait_are_seen() {
         let ptx = "
             .version 8.0
             .target sm_90a // .entry comment(
@@ -74,16 +87,19 @@ mod tests {
                 .param .u8 all_param_6, .param .align 4 .u32 all_param_7[ 3 ]
             )
             .maxntid 128, 1, 1
-            { .param .b32 temporary; ret; }
+            { .param .b32 temporary; griddepcontrol.wait; ret; }
             .entry none() { ret; }
             .entry bare { ret; }
             .visible .func helper(.param .b64 x) { ret; }
             .entry odd(.param .texref t) { ret; }";
-        let sizes = parameter_sizes(ptx);
-        assert_eq!(sizes["all"], [8, 4, 8, 128, 2, 4, 1, 12]);
-        assert!(sizes["none"].is_empty() && sizes["bare"].is_empty());
-        assert!(!sizes.contains_key("odd"));
-        assert_eq!(sizes.len(), 3);
+        let entries = entries(ptx);
+        assert_eq!(entries["all"].parameters, [8, 4, 8, 128, 2, 4, 1, 12]);
+        assert!(entries["all"].waits);
+        for name in ["none", "bare"] {
+            assert!(entries[name].parameters.is_empty() && !entries[name].waits);
+        }
+        assert!(!entries.contains_key("odd"));
+        assert_eq!(entries.len(), 3);
     }
 
     #[test]
@@ -96,7 +112,7 @@ mod tests {
             ".entry x(.param .b8 y[)",
             ".entry x(.param .b4294967295x9 y)",
         ] {
-            assert!(parameter_sizes(ptx).is_empty(), "{ptx}");
+            assert!(entries(ptx).is_empty(), "{ptx}");
         }
     }
 }

@@ -59,8 +59,8 @@ impl<B: Backend> Model<B> {
             self.embed(work, &tokens)?;
             for (l, layer) in self.weights.layers.iter().enumerate() {
                 let _range = trace::layer(l);
-                self.project_qkv(layer, work, &positions)?;
-                backend.append_each(caches, l, &work.k, &work.v)?;
+                self.project_qkv(layer, work)?;
+                backend.append_each(caches, l, work.heads(), self.rotation(&positions))?;
                 backend.decode_attention(caches, l, &work.q, &mut work.attended)?;
                 self.finish_block(layer, work)?;
             }

@@ -5,7 +5,7 @@ use kcache_models::weights::LayerWeights;
 
 use super::Model;
 use crate::Result;
-use crate::backend::{Backend, Projection};
+use crate::backend::{Backend, Heads, Norm, Projection, Rotation};
 use crate::trace::{self, Range};
 
 /// Activations of one pass; each has one row per token.
@@ -51,6 +51,15 @@ impl<B: Backend> Workspace<B> {
         })
     }
 
+    /// What the projections left for the cache.
+    pub fn heads(&mut self) -> Heads<'_, B> {
+        Heads {
+            q: &mut self.q,
+            k: &mut self.k,
+            v: &self.v,
+        }
+    }
+
     /// Makes room for `tokens` rows everywhere but in the logits.
     fn resize(&mut self, backend: &B, tokens: usize) -> Result<()> {
         for activation in [
@@ -84,27 +93,38 @@ impl<B: Backend> Model<B> {
             .embed(&self.weights.embedding, tokens, &mut work.x)
     }
 
-    /// Norm, Q, K and V projections, and the rotation to `positions`.
+    /// Norm and the projections to Q, K and V.
     pub(crate) fn project_qkv(
         &self,
         layer: &LayerWeights<B::Matrix, B::Vector>,
         work: &mut Workspace<B>,
-        positions: &[usize],
     ) -> Result<()> {
         let _range = trace::range(Range::Projections);
-        let backend = &self.backend;
-        let eps = self.config.rms_norm_eps;
-        backend.rms_norm(&work.x, &layer.attn_norm, eps, &mut work.normed)?;
-        backend.linear(
-            &work.normed,
+        self.backend.norm_linear(
+            &work.x,
+            self.norm(&layer.attn_norm),
+            &mut work.normed,
             &mut [
                 Projection::new(&layer.q, &mut work.q),
                 Projection::new(&layer.k, &mut work.k),
                 Projection::new(&layer.v, &mut work.v),
             ],
-        )?;
-        backend.rotate(&self.rope, positions, &mut work.q)?;
-        backend.rotate(&self.rope, positions, &mut work.k)
+        )
+    }
+
+    /// Where the tokens of a pass stand.
+    pub(crate) fn rotation<'a>(&'a self, positions: &'a [usize]) -> Rotation<'a, B> {
+        Rotation {
+            rope: &self.rope,
+            positions,
+        }
+    }
+
+    fn norm<'a>(&self, weight: &'a B::Vector) -> Norm<'a, B> {
+        Norm {
+            weight,
+            eps: self.config.rms_norm_eps,
+        }
     }
 
     /// Output projection of the attended heads, residual, and the MLP.
@@ -115,22 +135,16 @@ impl<B: Backend> Model<B> {
     ) -> Result<()> {
         let _range = trace::range(Range::Mlp);
         let backend = &self.backend;
-        let eps = self.config.rms_norm_eps;
         let out = Projection::new(&layer.o, &mut work.normed);
-        backend.linear(&work.attended, &mut [out])?;
-        backend.add(&mut work.x, &work.normed)?;
-        backend.rms_norm(&work.x, &layer.mlp_norm, eps, &mut work.normed)?;
-        backend.linear(
-            &work.normed,
-            &mut [
-                Projection::new(&layer.gate, &mut work.gate),
-                Projection::new(&layer.up, &mut work.up),
-            ],
-        )?;
-        backend.swiglu(&mut work.gate, &work.up)?;
+        backend.add_linear(&mut work.x, &work.attended, out)?;
+        let both = [
+            Projection::new(&layer.gate, &mut work.gate),
+            Projection::new(&layer.up, &mut work.up),
+        ];
+        let norm = self.norm(&layer.mlp_norm);
+        backend.norm_gated(&work.x, norm, &mut work.normed, both)?;
         let down = Projection::new(&layer.down, &mut work.normed);
-        backend.linear(&work.gate, &mut [down])?;
-        backend.add(&mut work.x, &work.normed)
+        backend.add_linear(&mut work.x, &work.gate, down)
     }
 
     /// Ends a pass of `tokens` tokens: logits `[rows, vocab]`.
@@ -156,14 +170,13 @@ impl<B: Backend> Model<B> {
                 &work.wanted
             }
         };
-        let eps = self.config.rms_norm_eps;
-        backend.rms_norm(wanted, &self.weights.final_norm, eps, &mut work.normed)?;
         let weights = &self.weights;
         let head = Projection {
             weight: weights.lm_head.as_ref().unwrap_or(&weights.embedding),
             bias: None,
             out: &mut work.logits,
         };
-        backend.linear(&work.normed, &mut [head])
+        let norm = self.norm(&weights.final_norm);
+        backend.norm_linear(wanted, norm, &mut work.normed, &mut [head])
     }
 }

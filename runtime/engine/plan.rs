@@ -23,11 +23,12 @@ pub struct MemoryPlan {
     pub weights_mapped: bool,
     /// K of full contexts.
     pub keys: u64,
-    /// V of full contexts that stays beside K.
+    /// V of full contexts that stays beside K: of dense layers, and beside a
+    /// device's K also sinks and windows of the others.
     pub values: u64,
     /// V of full contexts in the host's pinned memory, beside a device.
     pub host_values: u64,
-    /// Hot rows, once all are taken.
+    /// Hot rows, once all are taken, and their index.
     pub hot_rows: u64,
     /// Activations of a prefill chunk, V on its way to the host, and what a
     /// decode step works in.
@@ -59,6 +60,10 @@ impl MemoryPlan {
             None => (0, 0),
         };
         let stages = store(staged.min(away));
+        let apart = match policy.selects() {
+            true => row(away).saturating_mul((policy.sinks + policy.window).min(n_ctx) as u64),
+            false => 0,
+        };
         let widths = 3 * config.hidden_size
             + 2 * (config.q_dim() + config.kv_dim() + config.intermediate_size);
         let activations = product(&[
@@ -68,16 +73,30 @@ impl MemoryPlan {
         ]);
         let step = all(memory.workspace_per_position.saturating_mul(n_ctx as u64));
         let logits = all(product(&[config.vocab_size, memory.activation_element]));
-        let hot_rows = policy.hot_rows.min(n_ctx) as u64;
+        let sparse = config.n_layers - dense;
+        let hot_rows = match policy.selects() {
+            true => {
+                let rows = policy.hot_rows.min(n_ctx);
+                let index = memory
+                    .index_per_position
+                    .saturating_mul(n_ctx)
+                    .saturating_add(memory.index_per_row * rows);
+                let index = product(&[sparse, config.n_kv_heads, index]);
+                row(sparse)
+                    .saturating_mul(rows as u64)
+                    .saturating_add(index)
+            }
+            false => 0,
+        };
         Self {
             n_ctx,
             sequences,
             weights: memory.weights,
             weights_mapped: memory.weights_mapped,
             keys: all(store(config.n_layers)),
-            values: all(store(config.n_layers - away)),
+            values: all(store(config.n_layers - away).saturating_add(apart)),
             host_values: all(store(away)),
-            hot_rows: all(row(config.n_layers - dense).saturating_mul(hot_rows)),
+            hot_rows: all(hot_rows),
             workspace: [activations, step, logits, stages]
                 .into_iter()
                 .fold(0, u64::saturating_add),
@@ -183,6 +202,8 @@ mod tests {
             weights: 16 << 30,
             weights_mapped: true,
             kv_element: 4,
+            index_per_position: 4,
+            index_per_row: 12,
             activation_element: 4,
             workspace_per_position: 0,
             available: Some(available),
@@ -195,6 +216,8 @@ mod tests {
         Memory {
             weights_mapped: false,
             kv_element: 2,
+            index_per_position: 2,
+            index_per_row: 6,
             host: Some(HostMemory {
                 staged_layers: 2,
                 available: Some(host),
@@ -208,7 +231,10 @@ mod tests {
         let plan = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::kcache(), 8192, 1, 512);
         assert_eq!(plan.keys, 8192 * 32 * 1024 * 4);
         assert_eq!((plan.values, plan.host_values), (plan.keys, 0));
-        assert_eq!(plan.hot_rows, 30 * 1024 * 4 * 512);
+        assert_eq!(
+            plan.hot_rows,
+            30 * 1024 * 4 * 512 + 30 * 8 * (8192 * 4 + 512 * 12)
+        );
         let full = MemoryPlan::new(&one(1 << 40), &config(), &KvPolicy::full(), 8192, 1, 512);
         assert_eq!(full.hot_rows, 0);
     }
@@ -236,7 +262,8 @@ mod tests {
         let plan = MemoryPlan::new(&memory, &config(), &KvPolicy::kcache(), 8192, 1, 512);
         let layer = 8192 * 1024 * 2;
         assert_eq!(plan.keys, 32 * layer);
-        assert_eq!((plan.values, plan.host_values), (2 * layer, 30 * layer));
+        let near = 2 * layer + 30 * (4 + 64) * 1024 * 2;
+        assert_eq!((plan.values, plan.host_values), (near, 30 * layer));
         assert!(plan.resident() > 16 << 30, "weights are no file's");
         assert!(plan.workspace > 2 * layer);
         let full = MemoryPlan::new(&memory, &config(), &KvPolicy::full(), 8192, 1, 512);

@@ -6,7 +6,7 @@ use kcache_models::weights::WeightSizes;
 use super::{MemoryPlan, Model};
 use crate::Result;
 use crate::backend::{Backend, Machine, Memory};
-use crate::cache::KvPolicy;
+use crate::cache::{KvPolicy, Selection};
 
 /// More sequences than any memory holds of a context worth having.
 const MOST_SEQUENCES: usize = 1 << 20;
@@ -105,6 +105,30 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// As [`Planner::most_sequences`], where hot rows give way before a sequence
+    /// does: down to twice what a step selects, with which it misses a quarter of
+    /// them (docs/accuracy.md). Returns the policy with the hot rows that fit.
+    pub fn fill(&self, policy: &KvPolicy, n_ctx: usize) -> Option<(usize, KvPolicy)> {
+        let spared = self.sparing();
+        let with = |hot_rows| KvPolicy {
+            hot_rows,
+            ..policy.clone()
+        };
+        let least = match policy.selection {
+            Selection::TopN { n } | Selection::TopP { n_max: n, .. } => policy.hot_rows.min(2 * n),
+            Selection::Full | Selection::FullOffload => 0,
+        };
+        let sequences = self.most_sequences(&with(least), n_ctx)?;
+        let fits = |rows| {
+            spared
+                .plan(&with(least + rows), n_ctx, sequences)
+                .check()
+                .is_ok()
+        };
+        let more = largest(policy.hot_rows - least, fits).unwrap_or(0);
+        Some((sequences, with(least + more)))
+    }
+
     /// A sixteenth is left alone: other programs take memory between a plan and
     /// the allocations.
     fn sparing(&self) -> Self {
@@ -120,7 +144,7 @@ impl<'a> Planner<'a> {
 
 /// The largest number from 1 to `most` that `fits`, where smaller ones fit too.
 fn largest(most: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
-    if fits(most) {
+    if most > 0 && fits(most) {
         return Some(most);
     }
     let (mut good, mut bad) = (0, most);
@@ -195,6 +219,54 @@ mod tests {
         assert_eq!(sequences(0, KvPolicy::kcache()), 0);
         let few = sequences(8 * GIB, KvPolicy::kcache());
         assert!(few > 0 && few < full, "{few} {full}");
+    }
+
+    /// An H200 beside 128 GiB: K alone lets nearly twice the tokens in, by what
+    /// dense layers, windows, hot rows and their index leave of it.
+    #[test]
+    fn tokens_in_device_memory_nearly_double() {
+        let sequences = 8;
+        for geometry in [Geometry::Llama2, Geometry::Llama3] {
+            let config = geometry.config(None, 1 << 24);
+            let planner = gpu(&config, 139 * GIB, 128 * GIB);
+            let tokens = |policy| planner.longest(&policy, sequences).unwrap() * sequences;
+            let full = tokens(KvPolicy::full());
+            for (dense_layers, expected) in [(0, 1.9), (1, 1.88), (2, 1.82)] {
+                let kcache = tokens(KvPolicy {
+                    dense_layers,
+                    ..KvPolicy::kcache()
+                });
+                let ratio = kcache as f64 / full as f64;
+                let name = geometry.name();
+                println!("{name}, {dense_layers} dense: {kcache} of {full} tokens, {ratio:.3}");
+                assert!(ratio >= expected && ratio < 2.0, "{name}: {ratio}");
+            }
+        }
+    }
+
+    /// Of LLaMA2-7B at 32K on an H200 beside 128 GiB: the host bounds the batch,
+    /// and with less device memory hot rows give way before a sequence does.
+    #[test]
+    fn hot_rows_give_way_before_sequences() {
+        let config = Geometry::Llama2.config(None, 32_768);
+        let policy = KvPolicy {
+            dense_layers: 0,
+            ..KvPolicy::kcache()
+        };
+        let fill = |device: u64, hot_rows| {
+            let policy = KvPolicy {
+                hot_rows,
+                ..policy.clone()
+            };
+            let filled = gpu(&config, device, 128 * GIB).fill(&policy, 32_768);
+            filled.map(|(batch, policy)| (batch, policy.hot_rows))
+        };
+        let full = gpu(&config, 139 * GIB, 0).most_sequences(&KvPolicy::full(), 32_768);
+        assert_eq!((full, fill(139 * GIB, 512)), (Some(7), Some((14, 512))));
+        let (batch, rows) = fill(139 * GIB, 8192).unwrap();
+        println!("{batch} sequences with {rows} hot rows");
+        assert!(batch == 14 && (512..8192).contains(&rows));
+        assert_eq!(fill(8 * GIB, 512), None);
     }
 
     #[test]

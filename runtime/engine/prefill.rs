@@ -91,8 +91,8 @@ impl<B: Backend> Model<B> {
         for (l, layer) in self.weights.layers.iter().enumerate() {
             cancel.check()?;
             let _range = trace::layer(l);
-            self.project_qkv(layer, work, &positions)?;
-            backend.append(cache, l, &work.k, &work.v, 0..tokens.len())?;
+            self.project_qkv(layer, work)?;
+            backend.append(cache, l, work.heads(), self.rotation(&positions))?;
             backend.prefill_attention(cache, l, &work.q, &mut work.attended)?;
             self.finish_block(layer, work)?;
         }

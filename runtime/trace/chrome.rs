@@ -11,9 +11,12 @@ use super::{Span, Track};
 const HOST: u32 = 1;
 /// The process that a device's queues are shown under.
 const DEVICE: u32 = 2;
+/// The process that a device's multiprocessors are shown under.
+const MULTIPROCESSORS: u32 = 3;
 
 /// Writes `spans` in Chrome's trace event format (JSON, times in microseconds):
-/// one row for each thread, and one for each queue of the device.
+/// one row for each thread, for each queue of the device, and for each place that blocks have on its
+/// multiprocessors.
 ///
 /// # Errors
 /// Those of `out`.
@@ -32,6 +35,7 @@ fn place(track: Track, rows: &BTreeMap<Track, usize>) -> (u32, usize) {
     let process = match track {
         Track::Thread(_) => HOST,
         Track::Stream(_) => DEVICE,
+        Track::Multiprocessor { .. } => MULTIPROCESSORS,
     };
     (process, rows.get(&track).copied().unwrap_or_default())
 }
@@ -44,6 +48,9 @@ fn names(rows: &BTreeMap<Track, usize>) -> Vec<Value> {
         let (process, row) = match track {
             Track::Thread(number) => ("processor", format!("thread {number}")),
             Track::Stream(stream) => ("device", format!("stream: {stream}")),
+            Track::Multiprocessor { number, slot } => {
+                ("multiprocessors", format!("SM {number}, slot {slot}"))
+            }
         };
         events.push(name("process_name", at, process));
         events.push(name("thread_name", at, &row));

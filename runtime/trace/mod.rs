@@ -5,6 +5,7 @@
 //! program, to which a device adds what its streams did. Without either, a range
 //! costs the read of one byte.
 
+mod blocks;
 mod chrome;
 pub mod nvtx;
 mod recording;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use serde::{Serialize, Serializer};
 
+pub use blocks::{BlockTimes, Stage, block_times};
 pub use chrome::write_chrome_trace;
 pub(crate) use recording::begun as recording_begun;
 #[cfg(test)]
@@ -40,12 +42,14 @@ pub enum Range {
     Projections,
     /// New rows of K and V into the cache; on a device, V to the host.
     Push,
-    /// Attention; of a decode step it holds the three below.
+    /// Attention; of a decode step it holds the four below.
     Attention,
     /// Scores of all keys, and their softmax.
     Score,
     /// Which rows of V are used.
     Select,
+    /// On a device: which of these rows are hot, and slots for the others.
+    HotRows,
     /// Rows of V fetched, weighed and added up.
     Gather,
     /// Earlier rows of V of a prompt back to the device, for its next chunk.
@@ -58,7 +62,7 @@ pub enum Range {
 
 impl Range {
     /// Every range; outer ones come before those inside them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Load,
         Self::Prefill,
         Self::DecodeStep,
@@ -68,6 +72,7 @@ impl Range {
         Self::Attention,
         Self::Score,
         Self::Select,
+        Self::HotRows,
         Self::Gather,
         Self::Fetch,
         Self::Mlp,
@@ -86,6 +91,7 @@ impl Range {
             Self::Attention => "attention",
             Self::Score => "score",
             Self::Select => "select",
+            Self::HotRows => "hot rows",
             Self::Gather => "gather",
             Self::Fetch => "fetch",
             Self::Mlp => "mlp",
@@ -99,7 +105,7 @@ impl Range {
             Self::Load | Self::Prefill | Self::DecodeStep => 0,
             Self::Layer | Self::Logits => 1,
             Self::Projections | Self::Push | Self::Attention | Self::Mlp => 2,
-            Self::Score | Self::Select | Self::Gather | Self::Fetch => 3,
+            Self::Score | Self::Select | Self::HotRows | Self::Gather | Self::Fetch => 3,
         }
     }
 }

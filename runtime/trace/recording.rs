@@ -15,6 +15,13 @@ pub enum Track {
     Thread(u32),
     /// A queue of a device.
     Stream(&'static str),
+    /// A multiprocessor of a device, and a place among the blocks that run on it side by side.
+    Multiprocessor {
+        /// Which multiprocessor.
+        number: u32,
+        /// Which of its blocks.
+        slot: u32,
+    },
 }
 
 /// A range that is over.

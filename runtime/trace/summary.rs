@@ -23,7 +23,8 @@ pub struct Total {
 }
 
 /// Adds up `spans` by phase, range and device queue, outer ranges first. Spans of
-/// a device belong to the phase of the processor that queued them.
+/// a device belong to the phase of the processor that queued them. Those of
+/// multiprocessors are parts of others: [`block_times`](super::block_times) adds them up.
 ///
 /// Device work that no phase contains, since its queue runs behind, belongs to
 /// the last phase that began before it.
@@ -43,6 +44,7 @@ pub fn totals(spans: &[Span]) -> Vec<Total> {
         let stream = match span.track {
             Track::Stream(name) => Some(name),
             Track::Thread(_) => None,
+            Track::Multiprocessor { .. } => continue,
         };
         let sum = sums.entry((stream, *phase, span.range)).or_default();
         sum.0 += 1;

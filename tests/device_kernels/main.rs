@@ -13,6 +13,8 @@ mod device;
 mod attention;
 #[path = "../../gpu-kernels/tests/emulated/decode.rs"]
 mod decode;
+#[path = "../../gpu-kernels/tests/emulated/decode_dense.rs"]
+mod decode_dense;
 #[path = "../../gpu-kernels/tests/emulated/decode_reference.rs"]
 mod decode_reference;
 #[path = "../../gpu-kernels/tests/emulated/decode_step.rs"]
@@ -29,10 +31,14 @@ mod kcache_model;
 mod kcache_reference;
 #[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]
 mod kcache_step;
+#[path = "../../gpu-kernels/tests/emulated/kcache_traced.rs"]
+mod kcache_traced;
 #[path = "../../gpu-kernels/tests/emulated/near_rows.rs"]
 mod near_rows;
 #[path = "../../gpu-kernels/tests/emulated/products.rs"]
 mod products;
+#[path = "../../gpu-kernels/tests/emulated/products_joint.rs"]
+mod products_joint;
 #[path = "../../gpu-kernels/tests/emulated/products_skinny.rs"]
 mod products_skinny;
 #[path = "../../gpu-kernels/tests/emulated/products_wgmma.rs"]

@@ -39,11 +39,13 @@ pub mod bulk_copy;
 mod element;
 mod float16;
 mod global;
+pub mod grid;
 pub mod math;
 pub mod mbarrier;
 pub mod mma;
 mod shared;
 pub mod thread;
+pub mod timer;
 pub mod warp;
 pub mod wgmma;
 

@@ -4,20 +4,26 @@
 //! their A, the rows of `x` columns of their B. The order of `k` in a product is free as long as
 //! both sides have the same; so each lane loads 16 bytes where they lie, of one row of each, and
 //! its words go through two products. The warps of a block share rows of `w` and divide `k`.
+//!
+//! The weights come into registers, or, on Hopper (`streamed`), into shared memory by bulk copies.
 
+mod joint;
 mod output;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod streamed;
 
 use cuda_std::{
-    Float16, Global, GlobalMut, U32x4, bf16, dynamic_shared, f16, kernel, thread, warp,
+    Float16, Global, GlobalMut, U32x4, bf16, dynamic_shared, f16, grid, kernel, thread, warp,
 };
 
+pub use joint::*;
+
 use output::{Output, Partial, write_gated};
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+use streamed::Streamed;
 
-/// Warps of a block, among which `k` is divided.
+/// Warps of a block that loads into registers, among which `k` is divided.
 const SLICES: u32 = 8;
-
-/// Threads of a block.
-pub const THREADS: u32 = SLICES * warp::SIZE;
 
 /// Elements of `k` that a lane's load covers, with the three lanes beside it.
 const LANES_DEPTH: u32 = 32;
@@ -25,13 +31,15 @@ const LANES_DEPTH: u32 = 32;
 /// Elements that keep the rows of partial sums in different banks.
 const PADDING: u32 = 4;
 
-/// How a kernel of this file is launched: grid `(ceil(n / columns))`, block `(THREADS)`.
+/// How a kernel is launched: grid `(ceil(n / columns))`, block `(threads)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SkinnyShape {
     /// The most rows of the product.
     pub rows: u32,
     /// Columns of the product that a block computes.
     pub columns: u32,
+    /// Threads of a block.
+    pub threads: u32,
     /// Bytes of dynamic shared memory.
     pub shared_bytes: u32,
 }
@@ -56,6 +64,11 @@ type Rows16 = Shape<2, 2, 2>;
 type Rows32 = Shape<4, 2, 2>;
 type Rows64 = Shape<8, 2, 1>;
 
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+type Deep = Streamed<3>;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+type Shallow = Streamed<2>;
+
 /// The kernels `gemm_skinny_8_*`, and those for more rows.
 pub const SHAPES: [SkinnyShape; 4] = [
     Rows8::SKINNY,
@@ -64,20 +77,90 @@ pub const SHAPES: [SkinnyShape; 4] = [
     Rows64::SKINNY,
 ];
 
-/// The operands of a product: `x [m, k]`, and rows of weights of `k` elements.
+/// The kernels `gemm_streamed_*`.
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub const STREAMED: SkinnyShape = Deep::SKINNY;
+
+/// The kernels `gemm_streamed_joint_*` and `gemm_streamed_gated_*`.
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub const STREAMED_JOINT: SkinnyShape = Shallow::SKINNY;
+
+/// The weights of a product: rows of `k` elements.
 #[derive(Clone, Copy)]
-struct Operands<T> {
-    x: Global<T>,
-    m: u32,
+struct Weights<T> {
     k: u32,
     /// Of each 16 rows of a block, what the first eight and the other eight are rows of.
     w: [Global<T>; 2],
     /// Rows from the first of the first eight to the first of the others.
-    w_between: u32,
+    between: u32,
     /// Rows from one 16 to the next.
-    w_step: u32,
+    step: u32,
     /// The last row of the weights.
-    w_last: u32,
+    last: u32,
+}
+
+impl<T: Float16> Weights<T> {
+    /// Of one matrix.
+    #[inline(always)]
+    fn of(w: Global<T>, n: u32, k: u32) -> Self {
+        Self {
+            k,
+            w: [w, w],
+            between: 8,
+            step: 16,
+            last: n - 1,
+        }
+    }
+
+    /// Eight rows of each, so that both results of a column are in one block.
+    #[inline(always)]
+    fn paired(w: [Global<T>; 2], n: u32, k: u32) -> Self {
+        Self {
+            k,
+            w,
+            between: 0,
+            step: 8,
+            last: n - 1,
+        }
+    }
+
+    /// Row `group` of a half of a tile; past the last row, the last.
+    #[inline(always)]
+    fn row(&self, first: u32, tile: u32, half: u32, group: u32) -> Global<T> {
+        let row = first + tile * self.step + half * self.between + group;
+        let [low, high] = self.w;
+        let w = if half == 0 { low } else { high };
+        w.offset(row.min(self.last) as usize * self.k as usize)
+    }
+}
+
+/// What the weights are multiplied with.
+trait Input {
+    /// Sixteen bytes of the lane's row of a tile of eight rows.
+    fn load(&self, tile: usize, column: u32) -> [u32; 4];
+}
+
+/// The lane's rows of `x`.
+struct Stored<const XT: usize> {
+    rows: [Global<U32x4>; XT],
+    k: u32,
+}
+
+impl<const XT: usize> Stored<XT> {
+    /// Of `x [m, k]`.
+    #[inline(always)]
+    fn new<T: Float16>(x: Global<T>, m: u32, k: u32) -> Self {
+        let row = |tile| (8 * tile as u32 + warp::lane_id() / 4).min(m - 1);
+        let rows = core::array::from_fn(|tile| x.offset(row(tile) as usize * k as usize).cast());
+        Self { rows, k }
+    }
+}
+
+impl<const XT: usize> Input for Stored<XT> {
+    #[inline(always)]
+    fn load(&self, tile: usize, column: u32) -> [u32; 4] {
+        load(self.rows[tile], column, self.k, false)
+    }
 }
 
 /// Sixteen bytes of a row, or zeros past its end.
@@ -94,6 +177,8 @@ fn load(row: Global<U32x4>, column: u32, k: u32, streaming: bool) -> [u32; 4] {
 }
 
 impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> {
+    const THREADS: u32 = SLICES * warp::SIZE;
+    const X_TILES: usize = XT;
     const X_ROWS: u32 = 8 * XT as u32;
     const W_ROWS: u32 = 16 * WT as u32;
     /// Blocks on a multiprocessor: two where their registers fit.
@@ -103,22 +188,19 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
     const SKINNY: SkinnyShape = SkinnyShape {
         rows: Self::X_ROWS,
         columns: Self::W_ROWS,
-        shared_bytes: SLICES * Self::X_ROWS * (Self::W_ROWS + PADDING) * 4,
+        threads: Self::THREADS,
+        shared_bytes: Partial::bytes(SLICES, Self::X_ROWS, Self::W_ROWS),
     };
 
     /// The lane's row of each eight rows of weights.
     #[inline(always)]
-    fn w_rows<T: Float16>(operands: &Operands<T>, first: u32) -> [[Global<U32x4>; 2]; WT] {
+    fn rows<T: Float16>(weights: &Weights<T>, first: u32) -> [[Global<U32x4>; 2]; WT] {
         let group = warp::lane_id() / 4;
         core::array::from_fn(|tile| {
-            let row = first + tile as u32 * operands.w_step + group;
-            // A row past the last is computed as the last one, and not written.
-            let place = |row: u32| row.min(operands.w_last) as usize * operands.k as usize;
-            let [low, high] = operands.w;
-            [
-                low.offset(place(row)).cast(),
-                high.offset(place(row + operands.w_between)).cast(),
-            ]
+            core::array::from_fn(|half| {
+                let row = weights.row(first, tile as u32, half as u32, group);
+                row.cast()
+            })
         })
     }
 
@@ -139,33 +221,36 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         words
     }
 
-    /// The warp's share of the product.
+    /// The warp's share of the product. What no earlier launch writes is on its way before `input`,
+    /// which may read what they wrote.
     #[inline(always)]
-    fn sums<T: Float16>(operands: &Operands<T>, first: u32) -> [[[f32; 4]; XT]; WT] {
-        let k = operands.k;
-        let w_rows = Self::w_rows(operands, first);
-        let x_rows: [Global<U32x4>; XT] = core::array::from_fn(|tile| {
-            let row = (8 * tile as u32 + warp::lane_id() / 4).min(operands.m - 1);
-            operands.x.offset(row as usize * k as usize).cast()
-        });
+    fn sums<T: Float16, X: Input>(
+        weights: &Weights<T>,
+        first: u32,
+        input: impl FnOnce() -> X,
+    ) -> [[[f32; 4]; XT]; WT] {
+        let k = weights.k;
+        let rows = Self::rows(weights, first);
         let mut sums = [[[0.0; 4]; XT]; WT];
         let mut column = warp::warp_id() * Self::STEP + warp::lane_id() % 4 * 8;
-        let mut weights = Self::load_weights(&w_rows, column, k);
+        let mut words = Self::load_weights(&rows, column, k);
+        grid::wait_for_previous();
+        let input = input();
         // Lanes of one product must stay together, so that the condition is the warp's.
         while column - warp::lane_id() % 4 * 8 < k {
             let next = column + SLICES * Self::STEP;
-            let ahead = Self::load_weights(&w_rows, next, k);
-            for (i, weights) in weights.iter().enumerate() {
-                for (tile, x_row) in x_rows.iter().enumerate() {
-                    let x = load(*x_row, column + LANES_DEPTH * i as u32, k, false);
-                    for (sums, [low, high]) in sums.iter_mut().zip(weights) {
+            let ahead = Self::load_weights(&rows, next, k);
+            for (i, words) in words.iter().enumerate() {
+                for tile in 0..XT {
+                    let x = input.load(tile, column + LANES_DEPTH * i as u32);
+                    for (sums, [low, high]) in sums.iter_mut().zip(words) {
                         let sum = &mut sums[tile];
                         T::mma_m16n8k16(sum, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);
                         T::mma_m16n8k16(sum, [low[2], high[2], low[3], high[3]], [x[2], x[3]]);
                     }
                 }
             }
-            weights = ahead;
+            words = ahead;
             column = next;
         }
         sums
@@ -173,23 +258,20 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
 
     /// Computes the block's part of the product, and calls `write` with it.
     #[inline(always)]
-    fn run<T: Float16>(operands: &Operands<T>, first: u32, write: impl FnOnce(Partial)) {
+    fn run<T: Float16, X: Input>(
+        weights: &Weights<T>,
+        first: u32,
+        input: impl FnOnce() -> X,
+        write: impl FnOnce(Partial),
+    ) {
+        grid::release_next();
         let partial = Partial {
             start: dynamic_shared(0),
+            slices: SLICES,
             x_rows: Self::X_ROWS,
             w_rows: Self::W_ROWS,
         };
-        let sums = Self::sums(operands, first);
-        let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
-        for (w_tile, sums) in sums.iter().enumerate() {
-            for (x_tile, sums) in sums.iter().enumerate() {
-                for (e, &sum) in sums.iter().enumerate() {
-                    let x_row = 8 * x_tile as u32 + 2 * pair + e as u32 % 2;
-                    let w_row = 16 * w_tile as u32 + group + e as u32 / 2 * 8;
-                    partial.at(warp::warp_id(), x_row, w_row).write(0, sum);
-                }
-            }
-        }
+        partial.put(&Self::sums(weights, first, input));
         thread::sync_threads();
         write(partial);
     }
@@ -203,7 +285,7 @@ macro_rules! products {
         ///
         /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
         /// [`SkinnyShape`].
-        #[kernel(max_threads = THREADS, min_blocks = <$shape>::BLOCKS)]
+        #[kernel(max_threads = <$shape>::THREADS, min_blocks = <$shape>::BLOCKS)]
         pub fn $name(
             out: GlobalMut<f32>,
             x: Global<$element>,
@@ -215,10 +297,10 @@ macro_rules! products {
             k: u32,
         ) {
             let first = thread::block_idx_x() * <$shape>::W_ROWS;
-            let (w, w_last) = ([w, w], n - 1);
-            let operands = Operands { x, m, k, w, w_between: 8, w_step: 16, w_last };
             let output = Output { out, bias, residual, m, n };
-            <$shape>::run(&operands, first, |partial| output.write(partial, first));
+            let input = || Stored::<{ <$shape>::X_TILES }>::new(x, m, k);
+            let write = |partial| output.write(partial, first);
+            <$shape>::run(&Weights::of(w, n, k), first, input, write);
         }
     )*};
 }
@@ -234,6 +316,12 @@ products! {
     gemm_skinny_64_f16, Rows64, f16;
 }
 
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+products! {
+    gemm_streamed_bf16, Deep, bf16;
+    gemm_streamed_f16, Deep, f16;
+}
+
 macro_rules! gated_products {
     ($($name:ident, $shape:ty, $element:ty;)*) => {$(
         /// `out = silu(x · gateᵀ) · (x · upᵀ)` for at most as many rows as the name says:
@@ -241,7 +329,7 @@ macro_rules! gated_products {
         ///
         /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
         /// [`SkinnyShape::gated`].
-        #[kernel(max_threads = THREADS, min_blocks = <$shape>::BLOCKS)]
+        #[kernel(max_threads = <$shape>::THREADS, min_blocks = <$shape>::BLOCKS)]
         pub fn $name(
             out: GlobalMut<$element>,
             x: Global<$element>,
@@ -252,9 +340,9 @@ macro_rules! gated_products {
             k: u32,
         ) {
             let first = thread::block_idx_x() * (<$shape>::W_ROWS / 2);
-            let (w, w_last) = ([gate, up], n - 1);
-            let operands = Operands { x, m, k, w, w_between: 0, w_step: 8, w_last };
-            <$shape>::run(&operands, first, |partial| write_gated(out, partial, (m, n), first));
+            let input = || Stored::<{ <$shape>::X_TILES }>::new(x, m, k);
+            let write = |partial| write_gated(out, partial, (m, n), first);
+            <$shape>::run(&Weights::paired([gate, up], n, k), first, input, write);
         }
     )*};
 }
@@ -268,4 +356,10 @@ gated_products! {
     gemm_skinny_gated_16_f16, Rows16, f16;
     gemm_skinny_gated_32_f16, Rows32, f16;
     gemm_skinny_gated_64_f16, Rows64, f16;
+}
+
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+gated_products! {
+    gemm_streamed_gated_bf16, Shallow, bf16;
+    gemm_streamed_gated_f16, Shallow, f16;
 }

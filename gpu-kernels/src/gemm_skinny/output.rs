@@ -1,15 +1,17 @@
 //! From the partial sums of a block to what it writes.
 
-use cuda_std::{Float16, Global, GlobalMut, Shared, thread};
+use cuda_std::{Float16, Global, GlobalMut, Shared, thread, warp};
 
-use super::{PADDING, SLICES, THREADS};
+use super::PADDING;
 use crate::swiglu::silu;
 
-/// The partial sums of a block, `[SLICES][rows of x][rows of w]`.
+/// The partial sums of a block, `[slices][rows of x][rows of w]`.
 #[derive(Clone, Copy)]
 pub struct Partial {
     /// Where they lie.
     pub start: Shared<f32>,
+    /// Warps, each of which has a share.
+    pub slices: u32,
     /// Rows of `x`.
     pub x_rows: u32,
     /// Rows of `w`.
@@ -17,9 +19,29 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// The bytes that they take.
+    pub const fn bytes(slices: u32, x_rows: u32, w_rows: u32) -> u32 {
+        slices * x_rows * (w_rows + PADDING) * 4
+    }
+
+    /// Leaves the warp's share, as products of tensor cores hold it.
+    #[inline(always)]
+    pub fn put<const XT: usize, const WT: usize>(&self, sums: &[[[f32; 4]; XT]; WT]) {
+        let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
+        for (w_tile, sums) in sums.iter().enumerate() {
+            for (x_tile, sums) in sums.iter().enumerate() {
+                for (e, &sum) in sums.iter().enumerate() {
+                    let x_row = 8 * x_tile as u32 + 2 * pair + e as u32 % 2;
+                    let w_row = 16 * w_tile as u32 + group + e as u32 / 2 * 8;
+                    self.at(warp::warp_id(), x_row, w_row).write(0, sum);
+                }
+            }
+        }
+    }
+
     /// The share of a slice.
     #[inline(always)]
-    pub fn at(&self, slice: u32, x_row: u32, w_row: u32) -> Shared<f32> {
+    fn at(&self, slice: u32, x_row: u32, w_row: u32) -> Shared<f32> {
         let row = slice * self.x_rows + x_row;
         self.start.offset(row * (self.w_rows + PADDING) + w_row)
     }
@@ -28,7 +50,7 @@ impl Partial {
     #[inline(always)]
     fn total(&self, x_row: u32, w_row: u32) -> f32 {
         let mut sum = 0.0;
-        for slice in 0..SLICES {
+        for slice in 0..self.slices {
             sum += self.at(slice, x_row, w_row).read(0);
         }
         sum
@@ -64,7 +86,7 @@ impl Output {
                 }
                 self.out.write(place, sum);
             }
-            i += THREADS;
+            i += thread::block_dim_x();
         }
     }
 }
@@ -90,6 +112,6 @@ pub fn write_gated<T: Float16>(
             let value = T::from_f32(silu(gate) * up);
             out.write(row as usize * n as usize + column as usize, value);
         }
-        i += THREADS;
+        i += thread::block_dim_x();
     }
 }

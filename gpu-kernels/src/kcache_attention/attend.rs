@@ -8,59 +8,14 @@ use super::output::Rest;
 use super::scan::{Keys, Target};
 use super::scores::{RUN, Scores, Weights};
 use super::select::{Range, Selection};
-use super::{ADDRESSES, Arguments, WARPS};
+use super::trace::{Mark, Trace};
+use super::words::Words;
+use super::{ADDRESSES, Arguments};
 use crate::KV_BLOCK;
 use crate::decode_scores::{MAX_GROUP, load_queries};
-use crate::reduce::{MAX_WARPS, block_sum};
+use crate::reduce::block_sum;
 use crate::softmax::{Softmax, merge_partials, write_partials};
-use crate::top_n::SCRATCH;
 use crate::top_p::Masses;
-
-/// Static shared memory: the softmaxes of the warps, those of the heads, room to work, a counter.
-#[derive(Clone, Copy)]
-pub struct Words(pub Shared<u32>);
-
-impl Words {
-    const STATS: u32 = 2 * WARPS * MAX_GROUP;
-    const SCRATCH: u32 = Self::STATS + 2 * MAX_GROUP;
-    const ARRIVED: u32 = Self::SCRATCH + SCRATCH;
-
-    /// How many they are: so many that what follows is aligned to 8 bytes.
-    pub const COUNT: u32 = (Self::ARRIVED + 1).next_multiple_of(2);
-
-    /// What follows them.
-    #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-    #[inline(always)]
-    pub fn after(self) -> Shared<u32> {
-        self.0.offset(Self::COUNT)
-    }
-
-    #[inline(always)]
-    fn softmaxes(self) -> Shared<U32x2> {
-        self.0.cast()
-    }
-
-    #[inline(always)]
-    fn stats(self) -> Shared<U32x2> {
-        self.0.offset(Self::STATS).cast()
-    }
-
-    #[inline(always)]
-    fn scratch(self) -> Shared<u32> {
-        self.0.offset(Self::SCRATCH)
-    }
-
-    /// The part of the scratch memory that counts and sums over a block work in.
-    #[inline(always)]
-    fn sums(self) -> Shared<u32> {
-        self.scratch().offset(SCRATCH - MAX_WARPS)
-    }
-
-    #[inline(always)]
-    fn arrived(self) -> Shared<u32> {
-        self.0.offset(Self::ARRIVED)
-    }
-}
 
 /// One KV head of one sequence.
 pub struct Pair {
@@ -94,7 +49,7 @@ impl Pair {
     }
 }
 
-impl<T: Float16> Arguments<T> {
+impl<T: Float16, M: Trace> Arguments<T, M> {
     /// What every block does: `scan` gives a warp's softmax of queries over its part of the keys.
     #[inline(always)]
     pub fn run<const DIM: u32, const PARTS: usize, const WORDS: usize, const AHEAD: usize>(
@@ -106,15 +61,18 @@ impl<T: Float16> Arguments<T> {
         if thread::block_idx_x() * self.split >= pair.length {
             return;
         }
+        self.trace.note(Mark::Begun);
         let splits = thread::grid_dim_x();
         let partials = self.partials.cast::<U32x2>();
         let partials = partials.offset(pair.head * splits as usize);
         self.scan::<DIM, PARTS>(&pair, partials, words.softmaxes(), scan);
+        self.trace.note(Mark::Scanned);
         let blocks = pair.length.div_ceil(self.split);
         if self.is_last(&pair, blocks, words.arrived()) {
             let parts = (blocks, splits);
             merge_partials(words.stats(), partials.as_const(), pair.group, parts);
             self.attend::<DIM, WORDS, AHEAD>(&pair, words);
+            self.trace.note(Mark::Done);
         }
     }
 
@@ -188,11 +146,13 @@ impl<T: Float16> Arguments<T> {
         let rows = pair.index * self.row_stride as usize;
         let rows = self.rows.cast::<U32x2>().offset(rows);
         let chosen = self.select(pair, &weights, range, rows, words);
+        self.trace.note(Mark::Selected);
 
         let memory = self.memory.offset(pair.sequence * ADDRESSES as usize);
         let kv_head = pair.kv_head as usize;
         let hot = kv_head * self.slots as usize;
         let hits = self.look_up(memory, pair, rows, chosen, words.sums());
+        self.trace.note(Mark::LookedUp);
         let near = kv_head * (self.sinks + self.window) as usize * DIM as usize;
         let table = pair.sequence * self.table_stride as usize;
         let sources = Sources {

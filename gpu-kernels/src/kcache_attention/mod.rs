@@ -6,7 +6,7 @@
 //! the others ([`hot_rows`]), sums them from wherever they lie (`gather`) and writes the output
 //! (`output`). A block that waits for host memory leaves the multiprocessor to its neighbours.
 
-use cuda_std::{Global, GlobalMut, bf16, dynamic_shared, f16, kernel, shared_array, warp};
+use cuda_std::{Global, GlobalMut, bf16, dynamic_shared, f16, grid, kernel, shared_array, warp};
 
 use crate::decode_scores::PART;
 
@@ -20,9 +20,22 @@ mod scan;
 mod scan_copied;
 mod scores;
 mod select;
+mod sizes;
+mod trace;
 mod weigh;
+mod words;
+
+use sizes::min_blocks;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+use sizes::min_blocks_copied;
+use trace::{Traced, Untraced};
+use words::Words;
 
 pub use scores::RUN;
+#[cfg(not(target_arch = "nvptx64"))]
+pub use sizes::shared_bytes_copied;
+pub use sizes::{candidates, shared_bytes};
+pub use trace::{MARKS, Mark};
 
 /// Threads of a block.
 pub const THREADS: u32 = 128;
@@ -30,72 +43,14 @@ pub const THREADS: u32 = 128;
 /// Warps of a block.
 const WARPS: u32 = THREADS / warp::SIZE;
 
-/// Blocks that should share a multiprocessor: as many as leave each thread the registers it needs.
-const fn min_blocks(dim: u32) -> u32 {
-    if dim > 128 { 2 } else { 3 }
-}
-
-/// The same of the kernels that copy keys, which hold none in registers.
-#[cfg(any(hopper, not(target_arch = "nvptx64")))]
-const fn min_blocks_copied(dim: u32) -> u32 {
-    if dim > 128 { 2 } else { 4 }
-}
-
-/// The most candidates that are ranked in shared memory.
-const MAX_CANDIDATES: u32 = 8192;
-
 /// Addresses in a row of `memory`.
 pub const ADDRESSES: u32 = 5;
 
 /// Counts that `traffic` holds.
 pub const COUNTS: u32 = 3;
 
-/// Bytes of dynamic shared memory of the kernels that hold keys in registers, for heads of `dim`
-/// elements, `candidates` and `slots`.
-pub const fn shared_bytes(dim: u32, candidates: u32, slots: u32) -> u32 {
-    largest([
-        gather::shared_bytes(dim),
-        select::shared_bytes(candidates),
-        hot_rows::shared_bytes(slots),
-        weigh::SHARED_BYTES,
-    ])
-}
-
-/// As [`shared_bytes`], of the kernels that copy keys.
-#[cfg(not(target_arch = "nvptx64"))]
-pub const fn shared_bytes_copied(dim: u32, candidates: u32, slots: u32) -> u32 {
-    let rest = shared_bytes(dim, candidates, slots);
-    largest([scan_copied::shared_bytes(dim), rest, 0, 0])
-}
-
-const fn largest(numbers: [u32; 4]) -> u32 {
-    let (mut most, mut i) = (0, 0);
-    while i < numbers.len() {
-        if numbers[i] > most {
-            most = numbers[i];
-        }
-        i += 1;
-    }
-    most
-}
-
-/// Candidates for `top` rows: as many as the shared memory of the sum has room for anyway, or, for
-/// many rows, a few more than those.
-pub const fn candidates(dim: u32, top: u32) -> u32 {
-    let free = largest([gather::shared_bytes(dim), weigh::SHARED_BYTES, 0, 0]);
-    let free = free / select::shared_bytes(1);
-    let wanted = top + top / 2;
-    if wanted < free {
-        free
-    } else if wanted < MAX_CANDIDATES {
-        wanted
-    } else {
-        MAX_CANDIDATES
-    }
-}
-
 /// The arguments of the kernels, which document them.
-struct Arguments<T> {
+struct Arguments<T, M> {
     out: GlobalMut<T>,
     traffic: Global<u64>,
     counts: GlobalMut<u32>,
@@ -125,6 +80,7 @@ struct Arguments<T> {
     slots: u32,
     candidates: u32,
     scale: f32,
+    trace: M,
 }
 
 /// How the keys of a launch are scored.
@@ -157,8 +113,18 @@ macro_rules! scan {
     };
 }
 
+/// Kernels for types and sizes of heads.
 macro_rules! kernels {
-    ($scan:ident, $min_blocks:ident: $($name:ident, $element:ty, $dim:literal;)*) => {$(
+    (
+        $scan:ident, $min_blocks:ident, $trace:expr, $marks:tt:
+        $($name:ident, $element:ty, $dim:literal;)*
+    ) => {
+        $(kernels!(one $scan, $min_blocks, $trace, $marks, $name, $element, $dim);)*
+    };
+    (
+        one $scan:ident, $min_blocks:ident, $trace:expr, ($($marks:ident)?),
+        $name:ident, $element:ty, $dim:literal
+    ) => {
         /// Attention of the newest position of each sequence, with the exact softmax over all its
         /// keys and a sum over some of its rows of V: the first `sinks` positions, the last
         /// `window`, and between them the `top` that their group of query heads values most by
@@ -207,6 +173,9 @@ macro_rules! kernels {
         ///   each with its slot, see [`hot_rows`];
         /// - `arrivals [sequences, kv_heads]`: 0 before the first launch, and again after each.
         ///
+        /// The traced kernels write to `marks [sequences, kv_heads, splits, MARKS]` when their blocks passed which
+        /// [`Mark`]; words of a block that does not come there are left as they are.
+        ///
         /// Grid `(splits, kv_heads, sequences)` where each block scores `split` positions, a
         /// multiple of 64, and `splits · split` is at least the longest length; block `(THREADS)`;
         /// dynamic shared memory [`shared_bytes`]. `candidates` positions are ranked in shared
@@ -244,21 +213,24 @@ macro_rules! kernels {
             slots: u32,
             candidates: u32,
             scale: f32,
+            $($marks: GlobalMut<u64>,)?
         ) {
-            let words = shared_array![u32; attend::Words::COUNT + scan!(words $scan)];
-            let words = attend::Words(words);
+            grid::take_turn();
+            let words = shared_array![u32; Words::COUNT + scan!(words $scan)];
+            let words = Words(words);
             let arguments = Arguments {
                 out, traffic, counts, scores, maxima, masses, partials, rows, arrivals, q, k_table, v_table,
                 memory, totals, lengths, q_heads, score_stride, row_stride, table_stride, split,
                 sinks, window, top, p, group_score, weighting, slots, candidates, scale,
+                trace: $trace,
             };
             const PARTS: usize = $dim / PART as usize;
             scan!($scan, arguments, words, $element, $dim, PARTS);
         }
-    )*};
+    };
 }
 
-kernels! { registers, min_blocks:
+kernels! { registers, min_blocks, Untraced, ():
     kcache_attention_64_bf16, bf16, 64;
     kcache_attention_96_bf16, bf16, 96;
     kcache_attention_128_bf16, bf16, 128;
@@ -270,7 +242,7 @@ kernels! { registers, min_blocks:
 }
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-kernels! { copies, min_blocks_copied:
+kernels! { copies, min_blocks_copied, Untraced, ():
     kcache_attention_copied_64_bf16, bf16, 64;
     kcache_attention_copied_96_bf16, bf16, 96;
     kcache_attention_copied_128_bf16, bf16, 128;
@@ -279,4 +251,19 @@ kernels! { copies, min_blocks_copied:
     kcache_attention_copied_96_f16, f16, 96;
     kcache_attention_copied_128_f16, f16, 128;
     kcache_attention_copied_256_f16, f16, 256;
+}
+
+kernels! { registers, min_blocks, Traced(marks), (marks):
+    kcache_attention_traced_64_bf16, bf16, 64;
+    kcache_attention_traced_96_bf16, bf16, 96;
+    kcache_attention_traced_128_bf16, bf16, 128;
+    kcache_attention_traced_256_bf16, bf16, 256;
+}
+
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+kernels! { copies, min_blocks_copied, Traced(marks), (marks):
+    kcache_attention_copied_traced_64_bf16, bf16, 64;
+    kcache_attention_copied_traced_96_bf16, bf16, 96;
+    kcache_attention_copied_traced_128_bf16, bf16, 128;
+    kcache_attention_copied_traced_256_bf16, bf16, 256;
 }

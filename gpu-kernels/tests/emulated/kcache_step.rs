@@ -1,5 +1,6 @@
 //! The fused decode attention on a device: its inputs, what it keeps from step to step, a launch.
 
+use cuda_std::emulation::arguments_of;
 use cuda_std::{Float16, Global, GlobalMut, Kernel};
 use gpu_kernels::kcache_attention::hot_rows::{NO_POSITION, NO_SLOT};
 use gpu_kernels::kcache_attention::{self as fused, ADDRESSES, RUN};
@@ -261,9 +262,28 @@ impl<T: Float16> Step<T> {
     }
 
     pub fn launch(&mut self, variant: Variant<T>, seed: u64) -> Result<(), LaunchError> {
-        let Variant {
-            kernel, attention, ..
-        } = variant;
+        let (config, call) = self.call(variant, seed);
+        self.gpu.launch(variant.kernel, config, call)
+    }
+
+    /// Launches a kernel that takes what `variant` does, and one argument more.
+    pub fn launch_with(
+        &mut self,
+        kernel: &'static Kernel,
+        variant: Variant<T>,
+        seed: u64,
+        argument: Vec<u8>,
+    ) -> Result<(), LaunchError> {
+        let (config, call) = self.call(variant, seed);
+        let mut arguments = arguments_of(call);
+        arguments.push(argument);
+        let call = move || (kernel.call)(&arguments);
+        self.gpu.launch(kernel, config, call)
+    }
+
+    /// A launch of `variant`: its shape, and the kernel with its arguments.
+    fn call(&self, variant: Variant<T>, seed: u64) -> (LaunchConfig, impl Fn() + use<T>) {
+        let attention = variant.attention;
         let s = self.setup.clone();
         let grid = [self.splits, s.kv_heads, s.lengths.len()].map(|blocks| blocks as u32);
         let [dim, slots, candidates] = [s.dim, s.slots, s.candidates].map(|size| size as u32);
@@ -280,7 +300,7 @@ impl<T: Float16> Step<T> {
         let (memory, totals) = (self.memory.global(), self.totals_at.global());
         let strides = [self.score_stride, self.row_stride, self.k.table_stride];
         let scale = self.scale();
-        self.gpu.launch(kernel, config, move || {
+        let call = move || {
             let [score_stride, row_stride, table_stride] = strides.map(|stride| stride as u32);
             let [q_heads, split, sinks, window, top] =
                 [s.q_heads, s.split, s.sinks, s.window, s.top].map(|size| size as u32);
@@ -316,7 +336,8 @@ impl<T: Float16> Step<T> {
                 candidates,
                 scale,
             );
-        })
+        };
+        (config, call)
     }
 
     /// The rows that the last launch selected between sinks and window: position and slot.

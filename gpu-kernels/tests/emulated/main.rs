@@ -7,6 +7,7 @@
 
 mod attention;
 mod decode;
+mod decode_dense;
 mod decode_reference;
 mod decode_step;
 mod device;
@@ -18,8 +19,10 @@ mod kcache_index;
 mod kcache_model;
 mod kcache_reference;
 mod kcache_step;
+mod kcache_traced;
 mod near_rows;
 mod products;
+mod products_joint;
 mod products_skinny;
 mod products_wgmma;
 mod rope;

@@ -4,21 +4,20 @@ use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
 use gpu_kernels::gemm_skinny::{self as gemm, SkinnyShape};
 use rayon::prelude::*;
 
-use crate::device::{Gpu, LaunchConfig};
+use crate::device::{Gpu, LaunchConfig, has_wgmma};
 use crate::support::{Random, cases, compare, dot, null, wide, wide_f32};
 
 type Product<T> = fn(GlobalMut<f32>, Global<T>, Global<T>, Global<f32>, Global<f32>, u32, u32, u32);
 type Gated<T> = fn(GlobalMut<T>, Global<T>, Global<T>, Global<T>, u32, u32, u32);
 
 fn config(shape: SkinnyShape, m: usize, n: usize) -> LaunchConfig {
-    LaunchConfig::new([(n as u32).div_ceil(shape.columns), 1, 1], gemm::THREADS)
+    LaunchConfig::new([(n as u32).div_ceil(shape.columns), 1, 1], shape.threads)
         .dynamic_shared(shape.shared_bytes)
         .seed(m as u64)
 }
 
-/// `x · wᵀ` in 64 bits.
-fn product<T: Float16>(x: &[T], w: &[T], k: usize) -> Vec<f64> {
-    let (x, w) = (wide(x), wide(w));
+/// `x · wᵀ`, both with rows of `k` elements.
+pub fn product(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
     let row = |row| w.chunks(k).map(move |column| dot(row, column));
     x.par_chunks(k).flat_map_iter(row).collect()
 }
@@ -49,7 +48,7 @@ fn check<T: Float16>(
         multiply(target, x_buffer, w_buffer, bias_buffer, residual, m, n, k);
     })
     .unwrap();
-    let mut want = product(&x, &w, k);
+    let mut want = product(&wide(&x), &wide(&w), k);
     if adds {
         for (i, want) in want.iter_mut().enumerate() {
             *want += f64::from(bias[i % n]) + f64::from(before[i]);
@@ -79,25 +78,37 @@ fn check_gated<T: Float16>(
         multiply(target, x_buffer, gate_buffer, up_buffer, m, n, k);
     })
     .unwrap();
-    let gates = product(&x, &gate, k).into_iter().zip(product(&x, &up, k));
+    let x = wide(&x);
+    let gates = product(&x, &wide(&gate), k).into_iter();
+    let gates = gates.zip(product(&x, &wide(&up), k));
     let want: Vec<f64> = gates.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
     let what = format!("{} of {m}×{n}×{k}", kernel.name);
     // Rounded to 16 bits, eight of them significant in `bf16`.
     compare(&what, &wide(&gpu.download(out)), &want, n, 1e-5);
 }
 
+/// The kernels for bf16, and whether only Hopper has them.
+macro_rules! by_rows {
+    ($form:ty: $($kernel:ident, $name:ident, $shape:expr, $hopper:literal;)*) => {{
+        let all: [(&Kernel, $form, SkinnyShape, bool); 5] =
+            [$((&gemm::$kernel, gemm::$name, $shape, $hopper)),*];
+        all.into_iter().filter(|(.., hopper)| has_wgmma() || !hopper)
+    }};
+}
+
 #[test]
 fn skinny_products_add_bias_and_residual() {
-    let kernels: [(&Kernel, Product<bf16>); 4] = [
-        (&gemm::GEMM_SKINNY_8_BF16, gemm::gemm_skinny_8_bf16),
-        (&gemm::GEMM_SKINNY_16_BF16, gemm::gemm_skinny_16_bf16),
-        (&gemm::GEMM_SKINNY_32_BF16, gemm::gemm_skinny_32_bf16),
-        (&gemm::GEMM_SKINNY_64_BF16, gemm::gemm_skinny_64_bf16),
-    ];
-    for ((kernel, multiply), shape) in kernels.into_iter().zip(gemm::SHAPES) {
+    let kernels = by_rows! { Product<bf16>:
+        GEMM_SKINNY_8_BF16, gemm_skinny_8_bf16, gemm::SHAPES[0], false;
+        GEMM_SKINNY_16_BF16, gemm_skinny_16_bf16, gemm::SHAPES[1], false;
+        GEMM_SKINNY_32_BF16, gemm_skinny_32_bf16, gemm::SHAPES[2], false;
+        GEMM_SKINNY_64_BF16, gemm_skinny_64_bf16, gemm::SHAPES[3], false;
+        GEMM_STREAMED_BF16, gemm_streamed_bf16, gemm::STREAMED, true;
+    };
+    for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;
         // Every row there is room for; one row, part of a tile of columns and of a step of `k`.
-        let small = [(rows, 32, 264), (1, 21, 1048), (rows - 3, 9, 8)];
+        let small = [(rows, 32, 264), (1, 21, 2584), (rows - 3, 9, 8)];
         let large = [
             (rows, 4096, 4096),
             (rows / 2, 12288, 4096),
@@ -117,27 +128,16 @@ fn skinny_products_add_bias_and_residual() {
 
 #[test]
 fn skinny_products_apply_the_gate() {
-    let kernels: [(&Kernel, Gated<bf16>); 4] = [
-        (
-            &gemm::GEMM_SKINNY_GATED_8_BF16,
-            gemm::gemm_skinny_gated_8_bf16,
-        ),
-        (
-            &gemm::GEMM_SKINNY_GATED_16_BF16,
-            gemm::gemm_skinny_gated_16_bf16,
-        ),
-        (
-            &gemm::GEMM_SKINNY_GATED_32_BF16,
-            gemm::gemm_skinny_gated_32_bf16,
-        ),
-        (
-            &gemm::GEMM_SKINNY_GATED_64_BF16,
-            gemm::gemm_skinny_gated_64_bf16,
-        ),
-    ];
-    for ((kernel, multiply), shape) in kernels.into_iter().zip(gemm::SHAPES) {
+    let kernels = by_rows! { Gated<bf16>:
+        GEMM_SKINNY_GATED_8_BF16, gemm_skinny_gated_8_bf16, gemm::SHAPES[0], false;
+        GEMM_SKINNY_GATED_16_BF16, gemm_skinny_gated_16_bf16, gemm::SHAPES[1], false;
+        GEMM_SKINNY_GATED_32_BF16, gemm_skinny_gated_32_bf16, gemm::SHAPES[2], false;
+        GEMM_SKINNY_GATED_64_BF16, gemm_skinny_gated_64_bf16, gemm::SHAPES[3], false;
+        GEMM_STREAMED_GATED_BF16, gemm_streamed_gated_bf16, gemm::STREAMED_JOINT, true;
+    };
+    for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;
-        for size in cases(&[(rows, 16, 64), (1, 27, 296)], &[(rows, 11008, 4096)]) {
+        for size in cases(&[(rows, 16, 64), (1, 27, 1304)], &[(rows, 11008, 4096)]) {
             check_gated((kernel, multiply, shape), size);
         }
     }

@@ -13,6 +13,8 @@ pub(in crate::backend) fn memory(weights: &WeightSizes, available: Option<u64>) 
         weights: weights.bytes,
         weights_mapped: !weights.copied,
         kv_element: size_of::<f32>(),
+        index_per_position: size_of::<u32>(),
+        index_per_row: size_of::<u32>() + size_of::<u64>(),
         activation_element: size_of::<f32>(),
         workspace_per_position: 0,
         available,

@@ -26,7 +26,7 @@ use kcache_models::weights::WeightSizes;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Backend, Bandwidth, Memory, Projection, SequenceCache};
+use super::{Backend, Bandwidth, Heads, Memory, Projection, Rotation, SequenceCache};
 use crate::cache::{KvCache, KvCounters, KvPolicy};
 use crate::driver::HostLimits;
 use crate::trace;
@@ -181,22 +181,16 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn rotate(&self, rope: &RopeTable, positions: &[usize], x: &mut Matrix) -> Result<()> {
-        rope::rotate(&mut x.data, positions, rope);
-        Ok(())
-    }
-
     fn append(
         &self,
         cache: &mut KvCache,
         layer: usize,
-        k: &Matrix,
-        v: &Matrix,
-        rows: Range<usize>,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()> {
+        rotate(&mut [heads.q, heads.k], rotation);
         let _range = trace::range(trace::Range::Push);
-        let floats = rows.start * k.width..rows.end * k.width;
-        cache.append(layer, &k.data[floats.clone()], &v.data[floats])
+        cache.append(layer, &heads.k.data, &heads.v.data)
     }
 
     fn decode_step(
@@ -213,11 +207,15 @@ impl Backend for Cpu {
         &self,
         caches: &mut [&mut KvCache],
         layer: usize,
-        k: &Matrix,
-        v: &Matrix,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()> {
-        for (row, cache) in caches.iter_mut().enumerate() {
-            self.append(cache, layer, k, v, row..row + 1)?;
+        rotate(&mut [heads.q, heads.k], rotation);
+        let _range = trace::range(trace::Range::Push);
+        let (k, v) = (heads.k, heads.v);
+        let rows = k.data.chunks(k.width).zip(v.data.chunks(v.width));
+        for (cache, (k, v)) in caches.iter_mut().zip(rows) {
+            cache.append(layer, k, v)?;
         }
         Ok(())
     }
@@ -273,6 +271,12 @@ impl Backend for Cpu {
 
     fn read(&self, x: &Matrix) -> Result<Vec<f32>> {
         Ok(x.data.clone())
+    }
+}
+
+fn rotate(rows: &mut [&mut Matrix], rotation: Rotation<'_, Cpu>) {
+    for x in rows {
+        rope::rotate(&mut x.data, rotation.positions, rotation.rope);
     }
 }
 

@@ -1,11 +1,9 @@
 //! Rows of tokens on the device.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::bf16;
 
-use super::rope::RopeTable;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut};
 use crate::{Error, Result};
 
@@ -24,16 +22,8 @@ pub struct Activation {
 pub(super) enum Form {
     Floats,
     Halves,
-    /// Rotated in the halves; the floats are still as they were, for the cache,
-    /// whose kernel rotates while it writes.
-    Rotated(Rotated),
-}
-
-/// A rotation that was done.
-pub(super) struct Rotated {
-    pub rope: Arc<RopeTable>,
-    /// One for each row.
-    pub positions: Vec<u32>,
+    /// In the halves, rotated; the floats are still as they were.
+    Rotated,
 }
 
 impl Activation {

@@ -9,7 +9,8 @@ use super::activation::Form;
 use super::decode::outside;
 use super::kernels::{Append, Rotation};
 use super::stage::Rows;
-use super::{Activation, Cuda, CudaKvCache};
+use super::{Cuda, CudaKvCache};
+use crate::backend::{self, Heads};
 use crate::{Error, Result, trace};
 
 /// Rows that are worth a stage; fewer are written to the host by the kernel.
@@ -21,32 +22,27 @@ fn memory_of(layer: usize) -> Range<usize> {
 }
 
 impl Cuda {
-    /// Appends rows `rows` of `k`, which was rotated, and of `v` to `layer`.
+    /// Rotates Q in `heads`, and appends the rows of K, rotated, and V to `layer`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if `k` was not rotated to the positions that
-    /// come next; driver errors.
+    /// [`Error::InvalidArgument`] if the positions are not those that come next;
+    /// driver errors.
     pub(super) fn append_rows(
         &self,
         cache: &mut CudaKvCache,
         layer: usize,
-        k: &Activation,
-        v: &Activation,
-        rows: Range<usize>,
+        heads: Heads<'_, Self>,
+        rotation: backend::Rotation<'_, Self>,
     ) -> Result<()> {
         let _range = trace::range(trace::Range::Push);
         let stream = &self.stream;
-        let (first, count) = (cache.lengths[layer], rows.len());
-        let Form::Rotated(rotated) = &k.form else {
-            return Err(Error::InvalidArgument(
-                "K has not been rotated to its positions".into(),
-            ));
-        };
-        let positions = rotated.positions.get(rows.clone()).unwrap_or_default();
+        let rope = rotation.rope;
+        let positions = rope.positions(rotation.positions)?;
+        let (first, count) = (cache.lengths[layer], positions.len());
         let expected = (first..first + count).map(|p| p as u32);
         if !positions.iter().copied().eq(expected) {
             return Err(Error::InvalidArgument(format!(
-                "K was rotated to positions {positions:?}, and {first} is next"
+                "rows at positions {positions:?}, and {first} is next"
             )));
         }
         cache.reserve(first + count, stream)?;
@@ -56,16 +52,15 @@ impl Cuda {
             cache.refresh_totals(stream)?;
         }
 
-        let floats = rows.start * k.width..rows.end * k.width;
-        let v_rows = v.floats()?.slice(floats.clone())?;
-        let positions = self.uploads.get(positions, stream)?;
+        let positions = self.uploads.get(&positions, stream)?;
         let sequences = self.uploads.get(&vec![0; count], stream)?;
         let rotation = Rotation {
-            style: rotated.rope.style,
-            angles: rotated.rope.angles.as_slice(),
+            style: rope.style,
+            angles: rope.angles.as_slice(),
             positions: positions.as_slice(),
             sequences: sequences.as_slice(),
-            heads: cache.kv_heads,
+            q_heads: cache.q_heads,
+            kv_heads: cache.kv_heads,
             dim: cache.dim,
         };
         cache.staged = None;
@@ -87,8 +82,12 @@ impl Cuda {
             Some((_, rows)) => stages.table(rows.layer),
             None => v_table,
         };
+        let (q, q_out) = heads.q.floats_to_halves()?;
+        let v_rows = heads.v.floats()?;
         let append = Append {
-            k: k.floats()?.slice(floats)?,
+            q,
+            q_out: &q_out,
+            k: heads.k.floats()?,
             v: v_rows,
             k_table,
             v_table,
@@ -100,8 +99,9 @@ impl Cuda {
             ),
         };
         // SAFETY: the positions follow each other and were checked against the
-        // angles when K was rotated; `reserve` made their blocks.
+        // angles; `reserve` made their blocks.
         self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, stream) })?;
+        heads.q.form = Form::Rotated;
         if let Some((_, rows)) = cache.staged {
             let (size, more) = (cache.block_size(), layer + 1 < cache.lengths.len());
             stages.push(&mut cache.far_values, rows, more, size, stream)?;
@@ -122,38 +122,41 @@ impl Cuda {
         Ok(())
     }
 
-    /// Appends row `i` of `k`, which was rotated, and of `v` to sequence `i` of
-    /// the running step, in `layer`. The step counts the position in.
+    /// The same of row `i` and sequence `i` of the running step. The step counts
+    /// the position in.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] outside of a step; driver errors.
+    /// [`Error::InvalidArgument`] outside of a step or for positions that the
+    /// model lacks; driver errors.
     pub(super) fn append_step_rows(
         &self,
         cache: &CudaKvCache,
         layer: usize,
-        k: &Activation,
-        v: &Activation,
+        heads: Heads<'_, Self>,
+        rotation: backend::Rotation<'_, Self>,
     ) -> Result<()> {
         let _range = trace::range(trace::Range::Push);
         let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         let step = step.as_ref().ok_or_else(outside)?;
-        let Form::Rotated(rotated) = &k.form else {
-            return Err(Error::InvalidArgument(
-                "K has not been rotated to its positions".into(),
-            ));
-        };
+        let rope = rotation.rope;
+        rope.positions(rotation.positions)?;
         let sequences = step.inputs.of_layer(layer)?;
         let rotation = Rotation {
-            style: rotated.rope.style,
-            angles: rotated.rope.angles.as_slice(),
+            style: rope.style,
+            angles: rope.angles.as_slice(),
             positions: step.inputs.positions()?,
             sequences: step.inputs.numbers()?,
-            heads: cache.kv_heads,
+            q_heads: cache.q_heads,
+            kv_heads: cache.kv_heads,
             dim: cache.dim,
         };
+        let (q, q_out) = heads.q.floats_to_halves()?;
+        let v = heads.v.floats()?;
         let append = Append {
-            k: k.floats()?,
-            v: v.floats()?,
+            q,
+            q_out: &q_out,
+            k: heads.k.floats()?,
+            v,
             k_table: sequences.k_table,
             v_table: sequences.v_table,
             table_stride: step.shape.table_stride,
@@ -162,9 +165,10 @@ impl Cuda {
         // SAFETY: the positions are those after the sequences' last, for which
         // the step has made blocks.
         self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, &self.stream) })?;
+        heads.q.form = Form::Rotated;
         if cache.has_totals(layer) {
             let (totals, starts) = (step.inputs.totals(layer)?, step.inputs.starts()?);
-            let (rows, width) = (v.floats()?, cache.kv_dim());
+            let (rows, width) = (v, cache.kv_dim());
             let (kernels, stream) = (&self.kernels.decode, &self.stream);
             // SAFETY: one row for each sequence, whose totals these are.
             self.launch(|| unsafe { kernels.total(totals, rows, starts, width, stream) })?;

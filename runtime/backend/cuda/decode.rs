@@ -7,16 +7,17 @@ use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
 use super::activation::reserve;
-use super::kernels::{FusedWorkspace, Rest, Selection, Shape, Workspace, workspace_sizes};
+use super::kernels::{
+    FusedWorkspace, Rest, Selection, Shape, Workspace, mark_words, workspace_sizes,
+};
 use super::near_values::slots;
 use super::step::StepState;
 use super::{Cuda, CudaKvCache};
 use crate::cache::BLOCK;
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, DeviceSliceMut, Stream};
-use crate::trace::{self, Range};
 use crate::{Error, Result, cache};
 
-/// Buffers of [`Workspace`], as large as any step so far needed.
+/// Buffers of [`Workspace`] and [`FusedWorkspace`], as large as any step so far needed.
 pub(super) struct Buffers {
     context: Context,
     scores: DeviceBuffer<f32>,
@@ -24,8 +25,6 @@ pub(super) struct Buffers {
     stats: DeviceBuffer<f32>,
     rows: DeviceBuffer<u32>,
     counts: DeviceBuffer<u32>,
-    sums: DeviceBuffer<f32>,
-    kept: DeviceBuffer<f32>,
     maxima: DeviceBuffer<f32>,
     masses: DeviceBuffer<f32>,
     arrivals: DeviceBuffer<u32>,
@@ -42,8 +41,6 @@ impl Buffers {
             stats: floats()?,
             rows: numbers()?,
             counts: numbers()?,
-            sums: floats()?,
-            kept: floats()?,
             maxima: floats()?,
             masses: floats()?,
             arrivals: numbers()?,
@@ -58,26 +55,21 @@ impl Buffers {
         stream: &Stream,
     ) -> Result<()> {
         let context = &self.context;
-        let (queries, pairs) = (shape.queries(), shape.pairs());
-        let parts = queries * shape.sum_splits();
+        let parts = shape.queries() * shape.splits();
+        let [scores, maxima, masses, partials, rows, arrivals] =
+            selection.map_or([0; 6], |s| workspace_sizes(shape, s.top));
         for (buffer, len) in [
-            (&mut self.scores, queries * shape.capacity),
-            (&mut self.partials, queries * shape.score_splits() * 2),
-            (&mut self.stats, queries * 2),
-            (&mut self.sums, parts * shape.dim),
-            (&mut self.kept, parts),
+            (&mut self.scores, scores),
+            (&mut self.maxima, maxima),
+            (&mut self.masses, masses),
+            (&mut self.partials, partials.max(parts * shape.dim)),
+            (&mut self.stats, parts * 2),
         ] {
             reserve(buffer, context, "attention", len)?;
         }
-        let [scores, maxima, masses, partials, rows, arrivals] =
-            workspace_sizes(shape, selection.map_or(0, |s| s.top));
-        let rows = rows.max(pairs);
-        reserve(&mut self.scores, context, "attention", scores)?;
-        reserve(&mut self.maxima, context, "attention", maxima)?;
-        reserve(&mut self.masses, context, "attention", masses)?;
-        reserve(&mut self.partials, context, "attention", partials)?;
         reserve(&mut self.rows, context, "attention", rows)?;
-        reserve(&mut self.counts, context, "attention", pairs)?;
+        reserve(&mut self.counts, context, "attention", shape.pairs())?;
+        let arrivals = arrivals.max(shape.arrivals());
         if self.arrivals.len() < arrivals {
             reserve(&mut self.arrivals, context, "attention", arrivals)?;
             self.arrivals.as_mut_slice().fill_bytes(0, stream)?;
@@ -99,13 +91,9 @@ impl Buffers {
 
     fn workspace(&mut self) -> Workspace<'_> {
         Workspace {
-            scores: self.scores.as_mut_slice(),
             partials: self.partials.as_mut_slice(),
             stats: self.stats.as_mut_slice(),
-            rows: self.rows.as_mut_slice(),
-            counts: self.counts.as_mut_slice(),
-            sums: self.sums.as_mut_slice(),
-            kept: self.kept.as_mut_slice(),
+            arrivals: self.arrivals.as_mut_slice(),
         }
     }
 }
@@ -135,21 +123,11 @@ impl Cuda {
         let (shape, stream, kernels) = (*shape, &self.stream, &self.kernels.decode);
         let sequences = inputs.of_layer(layer)?;
         let Some(selection) = selection.filter(|_| is_far) else {
-            let (lengths, by_pair) = (sequences.lengths, inputs.lengths_by_pair()?);
             let work = buffers.workspace();
             // SAFETY: the tables lead to blocks for all lengths, none of which
-            // exceeds the capacity; the kernels run in this order.
-            let score = || unsafe {
-                kernels.score(&work, shape, q, sequences, stream)?;
-                kernels.merge(&work, shape, lengths, stream)
-            };
-            // SAFETY: as above.
-            let sum = || unsafe {
-                kernels.sum(&work, shape, by_pair, sequences, stream)?;
-                kernels.combine(&work, shape, lengths, out, stream)
-            };
-            self.launch_as(Range::Score, score)?;
-            return self.launch_as(Range::Gather, sum);
+            // exceeds the capacity; launches follow each other.
+            return self
+                .launch(|| unsafe { kernels.dense(&work, shape, (q, out), sequences, stream) });
         };
         let rest = Rest {
             weighting: weighting(policy.weighting),
@@ -158,8 +136,13 @@ impl Cuda {
         let places = inputs.places(layer, slots(policy, shape.table_stride * BLOCK))?;
         let work = buffers.fused();
         let (rows, places) = ((selection, rest), (sequences, places));
-        // SAFETY: as above; the caches keep sinks and window near.
-        self.launch(|| unsafe { kernels.fused(&work, shape, (q, out), rows, places, stream) })?;
+        self.launch(|| {
+            self.timeline
+                .with_marks(mark_words(shape), stream, |marks| {
+                    // SAFETY: as above; the caches keep sinks and window near.
+                    unsafe { kernels.fused(&work, shape, (q, out), rows, places, marks, stream) }
+                })
+        })?;
         if selection.p < 1.0 {
             let mut counts = vec![0; shape.pairs()];
             let on_device = work.counts.as_slice().slice(0..shape.pairs())?;
@@ -167,16 +150,6 @@ impl Cuda {
             listed.push((layer, counts));
         }
         Ok(())
-    }
-
-    /// Queues kernels, and marks them as `range`.
-    fn launch_as<E: Into<Error>>(
-        &self,
-        range: Range,
-        kernels: impl FnOnce() -> std::result::Result<(), E>,
-    ) -> Result<()> {
-        let _range = trace::range(range);
-        self.launch(kernels)
     }
 }
 

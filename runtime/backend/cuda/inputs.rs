@@ -14,7 +14,7 @@ use crate::driver::{Context, DeviceBuffer, DeviceSlice, Stream};
 pub(super) struct Inputs {
     context: Context,
     shape: Option<Shape>,
-    /// Tokens, positions, sequence numbers, lengths, starts of rows, lengths by pair.
+    /// Tokens, positions, sequence numbers, lengths, starts of rows.
     words: DeviceBuffer<u32>,
     /// K, then V: `[layers, sequences, table_stride]` each; totals `[layers, sequences]`;
     /// near rows `[layers, sequences, ADDRESSES]`; counters `[sequences]`.
@@ -47,9 +47,6 @@ impl Inputs {
         let count = shape.sequences as u32;
         let positions: Vec<u32> = caches.iter().map(|cache| cache.len() as u32).collect();
         let lengths = positions.iter().map(|p| p + 1);
-        let by_pair = lengths
-            .clone()
-            .flat_map(|length| std::iter::repeat_n(length, shape.kv_heads));
         let words: Vec<u32> = tokens
             .iter()
             .copied()
@@ -57,7 +54,6 @@ impl Inputs {
             .chain(0..count)
             .chain(lengths)
             .chain(0..=count)
-            .chain(by_pair)
             .collect();
         reserve(&mut self.words, &self.context, "inputs", words.len())?;
         let mut target = self.words.slice_mut(0..words.len())?;
@@ -126,13 +122,6 @@ impl Inputs {
     pub fn starts(&self) -> Result<DeviceSlice<'_, u32>> {
         let count = self.sequences();
         Ok(self.words.slice(4 * count..5 * count + 1)?)
-    }
-
-    /// The length of each sequence, for each of its KV heads.
-    pub fn lengths_by_pair(&self) -> Result<DeviceSlice<'_, u32>> {
-        let first = 5 * self.sequences() + 1;
-        let pairs = self.shape.map_or(0, |shape| shape.pairs());
-        Ok(self.words.slice(first..first + pairs)?)
     }
 
     /// Lengths, and the tables of a layer.

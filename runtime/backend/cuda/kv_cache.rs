@@ -7,13 +7,14 @@ use gpu_kernels::kcache_attention::ADDRESSES;
 use half::bf16;
 use kcache_models::config::ModelConfig;
 
+use super::Cuda;
 use super::far_values::FarValues;
 use super::kernels::Near;
 use super::near_values::NearValues;
 use super::stage::Rows;
 use crate::Result;
 use crate::backend::SequenceCache;
-use crate::cache::{BLOCK, KvCounters, KvPolicy, Selection, Weighting};
+use crate::cache::{BLOCK, KvCounters, KvPolicy, Weighting};
 use crate::driver::{Context, DeviceBuffer, DeviceSlice, Stream};
 
 /// The number of the next cache.
@@ -79,12 +80,8 @@ impl CudaKvCache {
             .filter(|&layer| policy.is_dense(layer))
             .count();
         let far_layers = config.n_layers - near_layers;
-        let selects = matches!(
-            policy.selection,
-            Selection::TopN { .. } | Selection::TopP { .. }
-        );
         let summed = match policy.weighting {
-            Weighting::MeanV if selects => far_layers * config.kv_dim(),
+            Weighting::MeanV if policy.selects() => far_layers * config.kv_dim(),
             _ => 0,
         };
         let mut cache = Self {
@@ -99,13 +96,13 @@ impl CudaKvCache {
             keys: Vec::new(),
             near_values: Vec::new(),
             far_values: FarValues::reserve(context, far_layers, n_ctx, config.kv_dim())?,
-            near: match policy.selection {
-                Selection::TopN { .. } | Selection::TopP { .. } if far_layers > 0 => {
+            near: match policy.selects() && far_layers > 0 {
+                true => {
                     let positions = max_blocks * BLOCK;
                     let near = NearValues::new(config, policy, far_layers, positions, stream)?;
                     Some(near)
                 }
-                _ => None,
+                false => None,
             },
             memory: DeviceBuffer::new(context, "near V rows", 0)?,
             max_blocks,
@@ -256,6 +253,18 @@ impl CudaKvCache {
                 .block_address(layer - self.near_layers, block),
             false => self.block_address(&self.near_values[block], layer),
         }
+    }
+}
+
+impl Cuda {
+    /// Makes room in `cache` for `positions` positions in one go, instead of as
+    /// they come.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] if the device or the host has no more to give;
+    /// [`crate::Error::InvalidArgument`] for more positions than it was made for.
+    pub fn reserve(&self, cache: &mut CudaKvCache, positions: usize) -> Result<()> {
+        cache.reserve(positions, &self.stream)
     }
 }
 

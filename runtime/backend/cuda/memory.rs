@@ -22,6 +22,9 @@ pub(in crate::backend) fn memory(
         weights: weights.matrix_elements * half as u64 + floats * float as u64,
         weights_mapped: false,
         kv_element: half,
+        index_per_position: size_of::<u16>(),
+        // The position in a slot, and the slot's place in the order of use.
+        index_per_row: size_of::<u32>() + size_of::<u16>(),
         activation_element: half + float,
         // Scores of every head, and what a group of heads makes of them.
         workspace_per_position: (float * (config.n_heads + config.n_kv_heads)) as u64,

@@ -7,6 +7,8 @@
 mod activation;
 mod append;
 mod bandwidth;
+mod block_marks;
+mod block_spans;
 mod decode;
 mod far_values;
 mod geometry;
@@ -17,6 +19,7 @@ mod load;
 mod memory;
 mod near_values;
 mod operations;
+mod products;
 mod rope;
 mod stage;
 mod step;

@@ -9,13 +9,13 @@ use kcache_models::Tensor;
 use kcache_models::config::ModelConfig;
 use kcache_models::weights::WeightSizes;
 
-use super::activation::{Form, Rotated};
-use super::kernels::{Prefill, Product, Rotation};
+use super::activation::Form;
+use super::kernels::Prefill;
 use super::{
     Activation, Cuda, CudaKvCache, Matrix, PREFILL_CHUNK, RopeTable, StepMemo, geometry, load,
     memory,
 };
-use crate::backend::{Backend, Bandwidth, Memory, Projection};
+use crate::backend::{Backend, Bandwidth, Heads, Memory, Norm, Projection, Rotation};
 use crate::cache::KvPolicy;
 use crate::driver::{DeviceBuffer, DeviceSlice, HostLimits};
 use crate::trace;
@@ -133,66 +133,36 @@ impl Backend for Cuda {
     }
 
     fn linear(&self, x: &Activation, projections: &mut [Projection<'_, Self>]) -> Result<()> {
-        let multiply = |halves: DeviceSlice<'_, bf16>| {
-            for projection in projections {
-                let weight = projection.weight;
-                let out = projection.out.write_floats()?;
-                let product = Product {
-                    out: &out,
-                    x: halves,
-                    w: weight.data.as_slice(),
-                    bias: projection.bias.map(DeviceBuffer::as_slice),
-                    m: x.rows,
-                    n: weight.rows,
-                    k: weight.cols,
-                };
-                self.kernels.product.multiply(&product, &self.stream)?;
-            }
-            Ok(())
-        };
-        self.launch(|| self.with_halves(x, multiply))
+        self.multiply(x, projections)
     }
 
-    fn rotate(&self, rope: &Arc<RopeTable>, positions: &[usize], x: &mut Activation) -> Result<()> {
-        let positions = rope.positions(positions)?;
-        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        let uploaded;
-        let on_device = match step.as_ref() {
-            Some(step) => step.inputs.positions()?,
-            None => {
-                uploaded = self.uploads.get(&positions, &self.stream)?;
-                uploaded.as_slice()
-            }
-        };
-        let rotation = Rotation {
-            style: rope.style,
-            angles: rope.angles.as_slice(),
-            positions: on_device,
-            // Nothing goes to a cache, whatever the number of its sequence.
-            sequences: on_device,
-            heads: x.width / rope.head_dim,
-            dim: rope.head_dim,
-        };
-        let (floats, halves) = x.floats_to_halves()?;
-        let kernels = &self.kernels.rope;
-        // SAFETY: the positions were checked.
-        self.launch(|| unsafe { kernels.rotate(&halves, floats, rotation, &self.stream) })?;
-        x.form = Form::Rotated(Rotated {
-            rope: rope.clone(),
-            positions,
-        });
-        Ok(())
+    fn add_linear(
+        &self,
+        residual: &mut Activation,
+        x: &Activation,
+        projection: Projection<'_, Self>,
+    ) -> Result<()> {
+        self.multiply_adding(residual, x, projection)
+    }
+
+    fn norm_gated(
+        &self,
+        x: &Activation,
+        norm: Norm<'_, Self>,
+        normed: &mut Activation,
+        both: [Projection<'_, Self>; 2],
+    ) -> Result<()> {
+        self.multiply_gated(x, norm, normed, both)
     }
 
     fn append(
         &self,
         cache: &mut CudaKvCache,
         layer: usize,
-        k: &Activation,
-        v: &Activation,
-        rows: Range<usize>,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()> {
-        let appended = self.append_rows(cache, layer, k, v, rows);
+        let appended = self.append_rows(cache, layer, heads, rotation);
         if appended.is_err() {
             cache.distrust();
         }
@@ -213,11 +183,11 @@ impl Backend for Cuda {
         &self,
         caches: &mut [&mut CudaKvCache],
         layer: usize,
-        k: &Activation,
-        v: &Activation,
+        heads: Heads<'_, Self>,
+        rotation: Rotation<'_, Self>,
     ) -> Result<()> {
         match caches.first() {
-            Some(cache) => self.append_step_rows(cache, layer, k, v),
+            Some(cache) => self.append_step_rows(cache, layer, heads, rotation),
             None => Ok(()),
         }
     }
@@ -311,7 +281,7 @@ impl Backend for Cuda {
     }
 
     fn end_profile(&self) -> Result<Vec<trace::Span>> {
-        let spans = self.timeline.finish(&self.context)?;
+        let spans = self.timeline.finish(&self.stream)?;
         self.context.stop_profiler()?;
         Ok(spans)
     }

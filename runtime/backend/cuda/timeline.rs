@@ -1,11 +1,14 @@
-//! When the device's queues worked at what, by pairs of events around it.
+//! When the device's queues worked at what, by pairs of events around it; and what blocks did inside a launch, by marks
+//! of their own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::block_marks::BlockMarks;
+use super::block_spans::{self, Launch};
 use crate::Result;
-use crate::driver::{Context, Event, Stream};
+use crate::driver::{DeviceSliceMut, Event, Stream};
 use crate::trace::{self, Place, Span, Track};
 
 /// The queue of the kernels.
@@ -26,6 +29,9 @@ struct Noted {
     /// When that was, counted from the start of the recording.
     offset: Duration,
     pairs: Vec<Pair>,
+    marks: BlockMarks,
+    /// For each launch with marks the pair around it.
+    traced: Vec<usize>,
 }
 
 /// What lay between two events of a queue.
@@ -57,6 +63,8 @@ impl Timeline {
             zero,
             offset,
             pairs: Vec::new(),
+            marks: BlockMarks::default(),
+            traced: Vec::new(),
         });
         self.is_on.store(true, Ordering::Relaxed);
         Ok(())
@@ -92,6 +100,30 @@ impl Timeline {
         Ok(())
     }
 
+    /// Launches a kernel of the innermost range by [`Self::around`]: with room for the marks of its
+    /// blocks, `words`, or without.
+    pub fn with_marks<E>(
+        &self,
+        words: usize,
+        stream: &Stream,
+        launch: impl FnOnce(Option<&DeviceSliceMut<'_, u64>>) -> std::result::Result<(), E>,
+    ) -> Result<()>
+    where
+        crate::Error: From<E>,
+    {
+        let mut noted = self.noted();
+        let Some(noted) = noted.as_mut().filter(|_| self.is_on()) else {
+            return Ok(launch(None)?);
+        };
+        let Some(pair) = noted.pairs.iter().rposition(|pair| pair.queue == COMPUTE) else {
+            return Ok(launch(None)?);
+        };
+        let room = noted.marks.room(words, stream)?;
+        launch(Some(&room))?;
+        noted.traced.push(pair);
+        Ok(())
+    }
+
     fn goes_on(&self, place: Place, queue: &str) -> bool {
         let noted = self.noted();
         let last = noted.as_ref().and_then(|noted| noted.last(queue));
@@ -104,15 +136,19 @@ impl Timeline {
         }
     }
 
-    /// Ends; waits for what is queued, and says when it ran.
-    pub fn finish(&self, context: &Context) -> Result<Vec<Span>> {
+    /// Ends; waits for what is queued, and says when it ran. `stream` is the queue of the kernels.
+    pub fn finish(&self, stream: &Stream) -> Result<Vec<Span>> {
         self.is_on.store(false, Ordering::Relaxed);
         let noted = self.noted().take();
-        context.synchronize()?;
-        match noted {
-            Some(noted) => noted.pairs.iter().map(|pair| noted.span(pair)).collect(),
-            None => Ok(Vec::new()),
-        }
+        stream.context().synchronize()?;
+        let Some(noted) = noted else {
+            return Ok(Vec::new());
+        };
+        let pairs = noted.pairs.iter().map(|pair| noted.span(pair));
+        let mut spans = pairs.collect::<Result<Vec<Span>>>()?;
+        let inside = noted.blocks(&spans, stream)?;
+        spans.extend(inside);
+        Ok(spans)
     }
 
     fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
@@ -124,6 +160,28 @@ impl Noted {
     /// The newest of `queue`.
     fn last(&self, queue: &str) -> Option<&Pair> {
         self.pairs.iter().rev().find(|pair| pair.queue == queue)
+    }
+
+    /// What blocks did inside the launches that `pairs` are the spans around.
+    fn blocks(&self, pairs: &[Span], stream: &Stream) -> Result<Vec<Span>> {
+        let blocks = self.marks.read(stream)?;
+        let launches = self
+            .traced
+            .iter()
+            .zip(blocks)
+            .filter_map(|(&pair, blocks)| {
+                let span = pairs.get(pair)?;
+                let start = span.start.saturating_sub(self.offset);
+                let nanoseconds = |time: Duration| time.as_nanos() as i64;
+                Some(Launch {
+                    layer: span.layer,
+                    start: nanoseconds(start),
+                    end: nanoseconds(start + span.duration),
+                    blocks,
+                })
+            });
+        let launches: Vec<Launch> = launches.collect();
+        Ok(block_spans::spans(&launches, self.offset))
     }
 
     fn span(&self, pair: &Pair) -> Result<Span> {

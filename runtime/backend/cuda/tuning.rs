@@ -25,6 +25,8 @@ pub struct Choices {
     pub prefill_attention: PrefillKernel,
     /// The kernels that select rows of V.
     pub kcache_attention: ScanKernel,
+    /// The kernels of a few rows that compute more than a product.
+    pub fused_products: ScanKernel,
 }
 
 /// Products `[rows, columns]`, summed over `depth`, and the kernel that computes them.
@@ -52,6 +54,7 @@ pub struct ProductRule {
 pub enum ProductKernel {
     Gemv,
     GemmSkinny,
+    GemmStreamed,
     GemmSmall,
     GemmLarge,
     #[serde(rename = "gemm_wgmma_128")]
@@ -70,7 +73,7 @@ pub enum PrefillKernel {
     Warpgroups,
 }
 
-/// How the attention that selects rows of V gets at its keys.
+/// How a kernel gets at what it reads once: keys, or weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScanKernel {
@@ -130,16 +133,19 @@ impl Tuning {
             "sm_80": {
                 "product": [{"kernel": "gemm_skinny"}],
                 "prefill_attention": "warps",
-                "kcache_attention": "registers"
+                "kcache_attention": "registers",
+                "fused_products": "registers"
             },
             "sm_90a": {
                 "product": [
+                    {"rows": 8, "kernel": "gemm_streamed"},
                     {"rows": 64, "kernel": "gemm_skinny"},
                     {"rows": 128, "kernel": "gemm_wgmma_128"},
                     {"kernel": "gemm_wgmma_256"}
                 ],
                 "prefill_attention": "warpgroups",
-                "kcache_attention": "copies"
+                "kcache_attention": "copies",
+                "fused_products": "copies"
             }
         }"#;
         Self::parse(json, "the table of tests").unwrap_or_else(|e| panic!("{e}"))

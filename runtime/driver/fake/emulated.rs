@@ -3,10 +3,9 @@
 use cuda_std::Kernel;
 use cuda_std::emulation::{Gpu, LaunchConfig};
 use gpu_kernels::{
-    decode_scores as scores, elementwise, embedding, gemm, gemm_skinny, gemm_wgmma, gemv,
+    decode_attention, elementwise, embedding, gemm, gemm_skinny, gemm_wgmma, gemv,
     kcache_attention, near_rows, prefill_attention as prefill,
-    prefill_attention_wgmma as prefill_wgmma, rmsnorm, rope, select_rows, swiglu, v_combine, v_sum,
-    v_total,
+    prefill_attention_wgmma as prefill_wgmma, rmsnorm, rope, swiglu, v_total,
 };
 
 use super::memory::contents;
@@ -18,7 +17,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 36] = [
+const KERNELS: [&Kernel; 47] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -28,6 +27,17 @@ const KERNELS: [&Kernel; 36] = [
     &gemm_skinny::GEMM_SKINNY_16_BF16,
     &gemm_skinny::GEMM_SKINNY_32_BF16,
     &gemm_skinny::GEMM_SKINNY_64_BF16,
+    &gemm_skinny::GEMM_SKINNY_JOINT_8_BF16,
+    &gemm_skinny::GEMM_SKINNY_JOINT_16_BF16,
+    &gemm_skinny::GEMM_SKINNY_JOINT_32_BF16,
+    &gemm_skinny::GEMM_SKINNY_JOINT_64_BF16,
+    &gemm_skinny::GEMM_SKINNY_GATED_8_BF16,
+    &gemm_skinny::GEMM_SKINNY_GATED_16_BF16,
+    &gemm_skinny::GEMM_SKINNY_GATED_32_BF16,
+    &gemm_skinny::GEMM_SKINNY_GATED_64_BF16,
+    &gemm_skinny::GEMM_STREAMED_BF16,
+    &gemm_skinny::GEMM_STREAMED_JOINT_BF16,
+    &gemm_skinny::GEMM_STREAMED_GATED_BF16,
     &gemv::GEMV_1_BF16,
     &gemv::GEMV_2_BF16,
     &gemv::GEMV_4_BF16,
@@ -43,18 +53,18 @@ const KERNELS: [&Kernel; 36] = [
     &prefill_wgmma::PREFILL_ATTENTION_WGMMA_64_BF16,
     &prefill_wgmma::PREFILL_ATTENTION_WGMMA_128_BF16,
     &prefill_wgmma::PREFILL_ATTENTION_WGMMA_256_BF16,
-    &scores::DECODE_SCORES_64_BF16,
-    &scores::DECODE_SCORES_96_BF16,
-    &select_rows::SELECT_ROWS,
-    &v_sum::V_SUM_64_BF16,
-    &v_sum::V_SUM_96_BF16,
-    &v_combine::V_COMBINE_BF16,
+    &decode_attention::DECODE_ATTENTION_64_BF16,
+    &decode_attention::DECODE_ATTENTION_96_BF16,
     &v_total::V_TOTAL,
     &near_rows::NEAR_ROWS_BF16,
     &kcache_attention::KCACHE_ATTENTION_64_BF16,
     &kcache_attention::KCACHE_ATTENTION_96_BF16,
     &kcache_attention::KCACHE_ATTENTION_COPIED_64_BF16,
     &kcache_attention::KCACHE_ATTENTION_COPIED_96_BF16,
+    &kcache_attention::KCACHE_ATTENTION_TRACED_64_BF16,
+    &kcache_attention::KCACHE_ATTENTION_TRACED_96_BF16,
+    &kcache_attention::KCACHE_ATTENTION_COPIED_TRACED_64_BF16,
+    &kcache_attention::KCACHE_ATTENTION_COPIED_TRACED_96_BF16,
 ];
 
 fn find(name: &str) -> Option<&'static Kernel> {

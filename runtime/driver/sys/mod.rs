@@ -25,4 +25,4 @@ pub(super) use cust::sys::{
 pub(super) use entry_points::*;
 pub(super) use library::driver;
 pub(super) use profiler::{outcome_of, profiler_functions};
-pub(super) use recent::{LaunchConfig, TensorLayout, TensorMapBits};
+pub(super) use recent::{LaunchAttribute, LaunchConfig, TensorLayout, TensorMapBits};

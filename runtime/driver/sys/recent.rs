@@ -21,10 +21,33 @@ pub(in crate::driver) struct LaunchConfig {
     pub shared_bytes: u32,
     /// Where it is queued.
     pub stream: CUstream,
-    /// An array of attributes; null for none.
-    pub attributes: *mut c_void,
+    /// An array of attributes.
+    pub attributes: *mut LaunchAttribute,
     /// Its length.
     pub attribute_count: u32,
+}
+
+/// `CUlaunchAttribute`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub(in crate::driver) struct LaunchAttribute {
+    id: u32,
+    padding: u32,
+    value: [u32; 16],
+}
+
+impl LaunchAttribute {
+    /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`: the kernel says
+    /// itself when it needs what was queued before it.
+    pub const OVERLAP: Self = {
+        let mut value = [0; 16];
+        value[0] = 1;
+        Self {
+            id: 6,
+            padding: 0,
+            value,
+        }
+    };
 }
 
 /// A matrix, and the box of it that one copy moves.

@@ -72,10 +72,11 @@ pub fn global_read_streaming<T: Element>(address: GlobalAddress) -> T {
         return global_read(address);
     }
     let mut words = [0u32; 4];
+    // Not `.nc`, which could miss what a launch wrote that this one waited for.
     // SAFETY: the launch promises that the address holds a `T`; nothing writes it meanwhile.
     unsafe {
         asm!(
-            "ld.global.nc.L1::no_allocate.v4.b32 {{{}, {}, {}, {}}}, [{}];",
+            "ld.global.L1::no_allocate.v4.b32 {{{}, {}, {}, {}}}, [{}];",
             out(reg32) words[0], out(reg32) words[1], out(reg32) words[2], out(reg32) words[3],
             in(reg64) address,
             options(pure, readonly, nostack),

@@ -13,9 +13,10 @@ use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
 
 pub(super) use attention::Prefill;
 pub(super) use decode::{
-    FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Workspace, workspace_sizes,
+    FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Workspace, mark_words,
+    workspace_sizes,
 };
-pub(super) use product::Product;
+pub(super) use product::{Gated, MAX_JOINT, Part, Product};
 pub(super) use rope::{Append, Near, Rotation};
 
 /// What `build.rs` compiled, the most portable first.

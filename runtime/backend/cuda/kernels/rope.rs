@@ -24,14 +24,18 @@ pub struct Rotation<'a> {
     pub positions: DeviceSlice<'a, u32>,
     /// The number of each row's sequence, which tells its row of the tables.
     pub sequences: DeviceSlice<'a, u32>,
-    /// Heads of a row.
-    pub heads: usize,
+    /// Heads of a row of Q.
+    pub q_heads: usize,
+    /// Heads of a row of K and of V.
+    pub kv_heads: usize,
     /// Elements of a head.
     pub dim: usize,
 }
 
-/// Rows of K, not yet rotated, and V, and the blocks that they go to.
+/// Rows of Q, K and V, not yet rotated, and where they go.
 pub struct Append<'a> {
+    pub q: DeviceSlice<'a, f32>,
+    pub q_out: &'a DeviceSliceMut<'a, bf16>,
     pub k: DeviceSlice<'a, f32>,
     pub v: DeviceSlice<'a, f32>,
     /// Addresses of blocks.
@@ -63,60 +67,51 @@ impl Kernels {
         })
     }
 
-    fn of(&self, style: RopeStyle) -> &Function {
-        match style {
-            RopeStyle::HalfSplit => &self.halves,
-            RopeStyle::Interleaved => &self.neighbours,
-        }
-    }
-
-    /// `out = x`, rotated: both `[rows, heads, dim]`.
+    /// Rotates Q, and writes rows to their positions of a cache, K rotated.
     ///
     /// # Safety
-    /// The positions are as [`Rotation::positions`] says, and the sequences zero.
-    pub unsafe fn rotate(
-        &self,
-        out: &DeviceSliceMut<'_, bf16>,
-        x: DeviceSlice<'_, f32>,
-        rotation: Rotation<'_>,
-        stream: &Stream,
-    ) -> Result<()> {
-        let kernel = self.of(rotation.style);
-        let count = rotation.floats();
-        rotation.check(kernel, &[("out", out.len(), count), ("x", x.len(), count)])?;
-        let [heads, dim, width] = rotation.sizes(kernel)?;
-        let launch = rotation.launch(kernel, rotation.heads)?;
-        let launch = launch.buffer_mut(out).buffer(x).address(0).address(0);
-        let launch = rotation.places(launch).address(0).address(0).address(0);
-        let launch = launch.value(&heads).value(&0u32).value(&dim).value(&dim);
-        let launch = launch.value(&width).value(&0u32).value(&0u32);
-        let launch = launch.value(&0u32).value(&0u32).value(&0u32).value(&0u32);
-        // SAFETY: both buffers were checked, there are no heads of K and V, and
-        // the caller vouches for the rest.
-        unsafe { launch.run(stream) }
-    }
-
-    /// Writes rows to their positions of a cache, K rotated.
-    ///
-    /// # Safety
-    /// As [`Kernels::rotate`]; no two rows have one position; the tables hold
-    /// the addresses of blocks for all of them.
+    /// The positions are as [`Rotation::positions`] says; no two rows have one
+    /// position of a sequence; the tables hold the addresses of blocks for all of
+    /// them.
     pub unsafe fn append(
         &self,
         rows: &Append<'_>,
         rotation: Rotation<'_>,
         stream: &Stream,
     ) -> Result<()> {
-        let kernel = self.of(rotation.style);
-        let count = rotation.floats();
-        rotation.check(
+        let kernel = match rotation.style {
+            RopeStyle::HalfSplit => &self.halves,
+            RopeStyle::Interleaved => &self.neighbours,
+        };
+        let Rotation {
+            positions,
+            sequences,
+            q_heads,
+            kv_heads,
+            dim,
+            ..
+        } = rotation;
+        let count = positions.len();
+        let (q_width, kv_width) = (q_heads * dim, kv_heads * dim);
+        check_lengths(
             kernel,
-            &[("k", rows.k.len(), count), ("v", rows.v.len(), count)],
+            &[
+                ("sequences", sequences.len(), count),
+                ("q", rows.q.len(), count * q_width),
+                ("q_out", rows.q_out.len(), count * q_width),
+                ("k", rows.k.len(), count * kv_width),
+                ("v", rows.v.len(), count * kv_width),
+            ],
         )?;
-        let [heads, dim, width] = rotation.sizes(kernel)?;
-        let launch = rotation.launch(kernel, 2 * rotation.heads)?;
-        let launch = launch.address(0).address(0).buffer(rows.k).buffer(rows.v);
-        let launch = rotation.places(launch);
+        let [q_heads, kv_heads, dim] = sizes(kernel, [q_heads, kv_heads, dim])?;
+        let [q_width, kv_width, count] = sizes(kernel, [q_width, kv_width, count])?;
+        let [stride] = sizes(kernel, [rows.table_stride])?;
+        let heads = q_heads + 2 * kv_heads;
+        let grid = [heads.div_ceil(rope::HEADS_PER_BLOCK), count, 1];
+        let launch = Launch::new(kernel, grid, [rope::THREADS, 1, 1]);
+        let launch = launch.buffer_mut(rows.q_out).buffer(rows.q);
+        let launch = launch.buffer(rows.k).buffer(rows.v).buffer(rotation.angles);
+        let launch = launch.buffer(positions).buffer(sequences);
         let launch = launch.buffer(rows.k_table).buffer(rows.v_table);
         let launch = match rows.near {
             Some(near) => launch.buffer(near.memory),
@@ -126,48 +121,15 @@ impl Kernels {
             .near
             .map_or([0; 3], |near| [near.from, near.sinks, near.window]);
         let [from, sinks, window] = sizes(kernel, near)?;
-        let launch = launch.value(&0u32).value(&heads).value(&dim).value(&dim);
-        let [stride] = sizes(kernel, [rows.table_stride])?;
-        let launch = launch.value(&0u32).value(&width).value(&stride);
+        let launch = launch.value(&q_heads).value(&kv_heads);
+        let launch = launch.value(&dim).value(&dim);
+        let launch = launch.value(&q_width).value(&kv_width).value(&stride);
         let launch = launch
             .value(&ADDRESSES)
             .value(&from)
             .value(&sinks)
             .value(&window);
-        // SAFETY: both buffers were checked, there are no heads of Q, and the
-        // caller vouches for the rest.
+        // SAFETY: the buffers were checked, and the caller vouches for the rest.
         unsafe { launch.run(stream) }
-    }
-}
-
-impl<'a> Rotation<'a> {
-    fn floats(&self) -> usize {
-        self.positions.len() * self.heads * self.dim
-    }
-
-    fn check(&self, kernel: &Function, buffers: &[(&str, usize, usize)]) -> Result<()> {
-        let rows = self.positions.len();
-        check_lengths(kernel, &[("sequences", self.sequences.len(), rows)])?;
-        check_lengths(kernel, buffers)
-    }
-
-    fn sizes(&self, kernel: &Function) -> Result<[u32; 3]> {
-        sizes(kernel, [self.heads, self.dim, self.heads * self.dim])
-    }
-
-    fn launch<'f>(&self, kernel: &'f Function, heads: usize) -> Result<Launch<'f>> {
-        let [heads, rows] = sizes(kernel, [heads, self.positions.len()])?;
-        let grid = [heads.div_ceil(rope::HEADS_PER_BLOCK), rows, 1];
-        Ok(Launch::new(kernel, grid, [rope::THREADS, 1, 1]))
-    }
-
-    fn places<'l>(&self, launch: Launch<'l>) -> Launch<'l>
-    where
-        'a: 'l,
-    {
-        launch
-            .buffer(self.angles)
-            .buffer(self.positions)
-            .buffer(self.sequences)
     }
 }

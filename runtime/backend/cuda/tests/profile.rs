@@ -46,18 +46,40 @@ fn a_timeline_shows_each_layers_push_beside_its_kernels() {
         (Range::DecodeStep, 3),
         (Range::Projections, 4 * layers),
         (Range::Push, 4 * layers),
-        (Range::Attention, layers + 3 * (layers - 1)),
-        (Range::Score, 3),
-        (Range::Gather, 3),
+        (Range::Attention, 4 * layers),
         (Range::Mlp, 4 * layers),
         (Range::Logits, 4),
     ] {
         assert_eq!(kernels(range), expected, "{range}");
     }
+    check_blocks(&spans, 3 * (layers - 1), pair.gpu.config().n_kv_heads);
     let began = host.iter().map(|span| span.start).min().unwrap();
     let clocks = Duration::from_millis(1);
     assert!(spans.iter().all(|span| span.start + clocks >= began));
     assert!(spans.iter().any(|span| !span.duration.is_zero()));
+}
+
+/// The blocks of `launches` of the fused attention, each of `pairs` pairs of one part: inside what events say of the
+/// launch, one stage after the other.
+fn check_blocks(spans: &[Span], launches: usize, pairs: usize) {
+    let in_blocks = |span: &&Span| matches!(span.track, Track::Multiprocessor { .. });
+    let blocks: Vec<_> = spans.iter().filter(in_blocks).collect();
+    let stages = [Range::Score, Range::Select, Range::HotRows, Range::Gather];
+    assert_eq!(blocks.len(), launches * pairs * stages.len());
+    let end = |span: &Span| span.start + span.duration;
+    for block in blocks.chunks(stages.len()) {
+        let ranges: Vec<_> = block.iter().map(|span| span.range).collect();
+        assert_eq!(ranges, stages);
+        assert!(block.windows(2).all(|two| end(two[0]) == two[1].start));
+        let tolerance = Duration::from_micros(20);
+        let around = spans.iter().filter(on("kernels")).find(|span| {
+            span.range == Range::Attention
+                && span.layer == block[0].layer
+                && span.start <= block[0].start + tolerance
+                && end(block[3]) <= end(span) + tolerance
+        });
+        assert!(around.is_some(), "{block:?}");
+    }
 }
 
 #[test]

@@ -65,13 +65,23 @@ struct WorkArgs {
         env = "KCACHE_N_GEN"
     )]
     n_gen: usize,
+    /// Sequences that are decoded together, each after such a prompt of its own
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        value_parser = positive,
+        default_value_t = 1,
+        env = "KCACHE_BATCH"
+    )]
+    batch: usize,
     /// How often the same is done before the profile begins
     #[arg(long, value_name = "N", default_value_t = 1, env = "KCACHE_WARM_UPS")]
     warm_ups: usize,
     /// Leading layers of the model to compute with [default: all]
     #[arg(long, value_name = "N", value_parser = positive, env = "KCACHE_LAYERS")]
     layers: Option<usize>,
-    /// Write a timeline for https://ui.perfetto.dev or chrome://tracing; on a GPU with the times of its streams, for which steps run without a graph
+    /// Write a timeline for https://ui.perfetto.dev or chrome://tracing; on a GPU with the times of its streams and of the blocks of attention, for which steps run without a graph
     #[arg(long, value_name = "FILE", env = "KCACHE_TRACE")]
     trace: Option<PathBuf>,
 }
@@ -100,6 +110,10 @@ struct Profile<'a> {
 }
 
 impl Task for Profile<'_> {
+    fn sequences(&self) -> usize {
+        self.args.batch
+    }
+
     fn run<B: Backend>(mut self, opened: Opened<B>) -> Result<()> {
         let recording = Recording::start()?;
         let mut context = opened.load(&self.ui)?;
@@ -108,7 +122,10 @@ impl Task for Profile<'_> {
         let out = out.transpose()?;
         self.remark(&context);
         let tokens = self.tokens(context.model().config().vocab_size);
-        let spinner = self.ui.console.spinner(self.args.n_prompt);
+        let spinner = self
+            .ui
+            .console
+            .spinner(self.args.n_prompt * self.args.batch);
         for _ in 0..self.args.warm_ups {
             work(&mut context, &tokens)?;
         }
@@ -125,23 +142,33 @@ impl Task for Profile<'_> {
         if let Some(out) = out {
             out.write(&spans)?;
         }
-        let totals = trace::totals(&spans);
-        self.ui.output.text(&report::table(&totals))?;
-        self.ui.output.json(&report::Report::new(&totals, &context))
+        let (totals, blocks) = (trace::totals(&spans), trace::block_times(&spans));
+        let tables = report::table(&totals) + &report::blocks_table(&blocks);
+        self.ui.output.text(&tables)?;
+        let report = report::Report::new(&totals, &blocks, &context);
+        self.ui.output.json(&report)
     }
 }
 
 impl Profile<'_> {
     /// Random tokens: every prompt is as good as any other for where time goes,
     /// but for which rows of V stay hot.
-    fn tokens(&self, vocab: usize) -> (Vec<u32>, Vec<u32>) {
+    fn tokens(&self, vocab: usize) -> Tokens {
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-        let mut draw = |n| {
-            (0..n)
-                .map(|_| rng.random_range(0..vocab as u32))
-                .collect::<Vec<u32>>()
+        let mut draw = |n| -> Vec<u32> {
+            let tokens = (0..n).map(|_| rng.random_range(0..vocab as u32));
+            tokens.collect()
         };
-        (draw(self.args.n_prompt), draw(self.args.n_gen))
+        let WorkArgs {
+            n_prompt,
+            n_gen,
+            batch,
+            ..
+        } = *self.args;
+        Tokens {
+            prompts: (0..batch).map(|_| draw(n_prompt)).collect(),
+            steps: (0..n_gen).map(|_| draw(batch)).collect(),
+        }
     }
 
     /// Says who listens, and that a policy has no layer to act on.
@@ -160,17 +187,29 @@ impl Profile<'_> {
     }
 }
 
-/// Reads a prompt and decodes the tokens after it.
-fn work<B: Backend>(
-    context: &mut Context<B>,
-    (prompt, next): &(Vec<u32>, Vec<u32>),
-) -> kcache::Result<()> {
-    let mut sequence = context.sequence()?;
-    // A signal ends the program.
-    context.prefill(&mut sequence, prompt, &CancelFlag::default())?;
-    for &token in next {
-        let sequence = &mut sequence;
-        context.decode(&mut [Step { sequence, token }])?;
+/// What is read and decoded.
+struct Tokens {
+    /// A prompt for each sequence.
+    prompts: Vec<Vec<u32>>,
+    /// For each step a token of each sequence.
+    steps: Vec<Vec<u32>>,
+}
+
+/// Reads the prompts and decodes the tokens after them.
+fn work<B: Backend>(context: &mut Context<B>, tokens: &Tokens) -> kcache::Result<()> {
+    let mut sequences = Vec::new();
+    for prompt in &tokens.prompts {
+        let mut sequence = context.sequence()?;
+        // A signal ends the program.
+        context.prefill(&mut sequence, prompt, &CancelFlag::default())?;
+        sequences.push(sequence);
+    }
+    for next in &tokens.steps {
+        let with = sequences.iter_mut().zip(next);
+        let mut steps: Vec<Step<'_, B>> = with
+            .map(|(sequence, &token)| Step { sequence, token })
+            .collect();
+        context.decode(&mut steps)?;
     }
     Ok(())
 }

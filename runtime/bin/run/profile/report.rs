@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kcache::Context;
 use kcache::backend::Backend;
-use kcache::trace::{Range, Total};
+use kcache::trace::{BlockTimes, Range, Total};
 use serde::Serialize;
 
 use crate::json::Setting;
@@ -16,15 +16,23 @@ const NAME: usize = 26;
 #[derive(Serialize)]
 pub struct Report<'a> {
     ranges: &'a [Total],
+    /// Inside kernels, of a timeline on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<&'a BlockTimes>,
     #[serde(flatten)]
     setting: Setting<'a>,
 }
 
 impl<'a> Report<'a> {
     /// What `context` spent on what.
-    pub fn new<B: Backend>(ranges: &'a [Total], context: &'a Context<B>) -> Self {
+    pub fn new<B: Backend>(
+        ranges: &'a [Total],
+        blocks: &'a BlockTimes,
+        context: &'a Context<B>,
+    ) -> Self {
         Self {
             ranges,
+            blocks: Some(blocks).filter(|blocks| !blocks.stages.is_empty()),
             setting: Setting::new(context),
         }
     }
@@ -64,6 +72,37 @@ pub fn table(totals: &[Total]) -> String {
     table
 }
 
+/// A line for each stage of blocks, with the share of its time in which other blocks scan, and one for what that leaves;
+/// nothing without blocks.
+pub fn blocks_table(times: &BlockTimes) -> String {
+    if times.stages.is_empty() {
+        return String::new();
+    }
+    let mut table = format!(
+        "{:<NAME$} {:>7} {:>11} {:>11} {:>14}\n",
+        "blocks of attention", "blocks", "total ms", "mean ms", "under the scan"
+    );
+    for stage in &times.stages {
+        let _ = writeln!(
+            table,
+            "  {:<24} {:>7} {:>11.3} {:>11.4} {:>13.1}%",
+            stage.range,
+            stage.blocks,
+            1e3 * stage.seconds,
+            1e3 * stage.seconds / stage.blocks as f64,
+            100.0 * stage.under_scan / stage.seconds.max(f64::MIN_POSITIVE)
+        );
+    }
+    let after = times.seconds - times.scanning;
+    let share = 100.0 * after / times.seconds.max(f64::MIN_POSITIVE);
+    let (all, after) = (1e3 * times.seconds, 1e3 * after);
+    let _ = writeln!(
+        table,
+        "no block scans for {after:.3} ms of {all:.3} ms ({share:.1}%)"
+    );
+    table
+}
+
 /// Seconds that the processor spent in a phase.
 fn whole(totals: &[Total], phase: Range) -> Option<f64> {
     let itself = |total: &&Total| total.range == phase && total.stream.is_none();
@@ -72,6 +111,8 @@ fn whole(totals: &[Total], phase: Range) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use kcache::trace::Stage;
+
     use super::*;
 
     #[test]
@@ -96,5 +137,31 @@ on the device, stream: copies
   decode step: push              2       1.000      0.5000     10.0%
 ";
         assert_eq!(table(&totals), expected);
+    }
+
+    #[test]
+    fn a_table_of_blocks_tells_what_lies_under_the_scan() {
+        let stage = |range, blocks, seconds, under_scan| Stage {
+            range,
+            blocks,
+            seconds,
+            under_scan,
+        };
+        let times = BlockTimes {
+            stages: vec![
+                stage(Range::Score, 512, 0.016, 0.016),
+                stage(Range::Gather, 32, 0.004, 0.003),
+            ],
+            seconds: 0.010,
+            scanning: 0.009,
+        };
+        let expected = "\
+blocks of attention         blocks    total ms     mean ms under the scan
+  score                        512      16.000      0.0312         100.0%
+  gather                        32       4.000      0.1250          75.0%
+no block scans for 1.000 ms of 10.000 ms (10.0%)
+";
+        assert_eq!(blocks_table(&times), expected);
+        assert_eq!(blocks_table(&BlockTimes::default()), "");
     }
 }

@@ -1,7 +1,7 @@
 //! Attention of far layers that select rows: one launch.
 
 use cuda_std::Kernel;
-use gpu_kernels::kcache_attention::{self as fused, ADDRESSES, RUN, THREADS};
+use gpu_kernels::kcache_attention::{self as fused, ADDRESSES, MARKS, RUN, THREADS};
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use half::bf16;
@@ -84,6 +84,11 @@ pub fn workspace_sizes(shape: Shape, top: usize) -> [usize; 6] {
     ]
 }
 
+/// Words that the blocks of a traced launch write: [`MARKS`] of each.
+pub fn mark_words(shape: Shape) -> usize {
+    splits(shape) * shape.pairs() * MARKS
+}
+
 fn splits(shape: Shape) -> usize {
     shape.capacity.div_ceil(SPLIT)
 }
@@ -91,6 +96,8 @@ fn splits(shape: Shape) -> usize {
 /// The kernels of `kcache_attention`.
 pub struct Kernels {
     by_head: ByHead,
+    /// The same with marks.
+    traced: ByHead,
     /// Bytes of shared memory for a size of heads, candidates and slots.
     shared_bytes: fn(u32, u32, u32) -> u32,
 }
@@ -100,10 +107,12 @@ impl Kernels {
         Ok(match scan {
             ScanKernel::Registers => Self {
                 by_head: ByHead::load(module, REGISTERS)?,
+                traced: ByHead::load(module, REGISTERS_TRACED)?,
                 shared_bytes: fused::shared_bytes,
             },
             ScanKernel::Copies => Self {
                 by_head: ByHead::load(module, COPIES)?,
+                traced: ByHead::load(module, COPIES_TRACED)?,
                 shared_bytes: fused::shared_bytes_copied,
             },
         })
@@ -118,6 +127,14 @@ const REGISTERS: [&Kernel; 4] = [
     &fused::KCACHE_ATTENTION_256_BF16,
 ];
 
+/// The same with marks.
+const REGISTERS_TRACED: [&Kernel; 4] = [
+    &fused::KCACHE_ATTENTION_TRACED_64_BF16,
+    &fused::KCACHE_ATTENTION_TRACED_96_BF16,
+    &fused::KCACHE_ATTENTION_TRACED_128_BF16,
+    &fused::KCACHE_ATTENTION_TRACED_256_BF16,
+];
+
 /// Those that copy keys to shared memory.
 const COPIES: [&Kernel; 4] = [
     &fused::KCACHE_ATTENTION_COPIED_64_BF16,
@@ -126,14 +143,23 @@ const COPIES: [&Kernel; 4] = [
     &fused::KCACHE_ATTENTION_COPIED_256_BF16,
 ];
 
+/// The same with marks.
+const COPIES_TRACED: [&Kernel; 4] = [
+    &fused::KCACHE_ATTENTION_COPIED_TRACED_64_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_TRACED_96_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_TRACED_128_BF16,
+    &fused::KCACHE_ATTENTION_COPIED_TRACED_256_BF16,
+];
+
 impl super::Kernels {
     /// Attention of `q` over the rows that `selection` takes: both `q` and `out`
-    /// `[sequences, q_heads, dim]`.
+    /// `[sequences, q_heads, dim]`. Where there are `marks`, [`mark_words`], the traced kernel does it.
     ///
     /// # Safety
     /// `sequences`, `places` and the totals of `rest` have the addresses of what
     /// they say, for lengths of at most the shape's capacity, which is whole
     /// blocks; rows of the window and sinks are near.
+    #[expect(clippy::too_many_arguments, reason = "each is of a kind of its own")]
     pub unsafe fn fused(
         &self,
         work: &FusedWorkspace<'_>,
@@ -141,9 +167,14 @@ impl super::Kernels {
         (q, out): (DeviceSlice<'_, bf16>, &DeviceSliceMut<'_, bf16>),
         (selection, rest): (Selection, Rest<'_>),
         (sequences, places): (Sequences<'_>, Places<'_>),
+        marks: Option<&DeviceSliceMut<'_, u64>>,
         stream: &Stream,
     ) -> Result<()> {
-        let kernel = self.fused.by_head.of(shape.dim)?;
+        let kernels = match marks {
+            Some(_) => &self.fused.traced,
+            None => &self.fused.by_head,
+        };
+        let kernel = kernels.of(shape.dim)?;
         let needed = workspace_sizes(shape, selection.top);
         let width = shape.queries() * shape.dim;
         let tables = shape.sequences * shape.table_stride;
@@ -167,6 +198,11 @@ impl super::Kernels {
                 ("memory", places.memory.len(), memory),
                 ("traffic", places.traffic.len(), shape.sequences),
                 ("totals", totals.len(), shape.sequences),
+                (
+                    "marks",
+                    marks.map_or(usize::MAX, |m| m.len()),
+                    mark_words(shape),
+                ),
             ],
         )?;
         let [dim, q_heads, kv_heads, sequence_count] = sizes(
@@ -191,7 +227,7 @@ impl super::Kernels {
         let p = selection.p;
         let scale = (shape.dim as f32).sqrt().recip();
         let grid = [splits, kv_heads, sequence_count];
-        let launch = Launch::new(kernel, grid, [THREADS, 1, 1])
+        let mut launch = Launch::new(kernel, grid, [THREADS, 1, 1])
             .shared_bytes((self.fused.shared_bytes)(dim, candidates, slots))
             .buffer_mut(out)
             .buffer(places.traffic)
@@ -222,6 +258,9 @@ impl super::Kernels {
             .value(&slots)
             .value(&candidates)
             .value(&scale);
+        if let Some(marks) = marks {
+            launch = launch.buffer_mut(marks);
+        }
         // SAFETY: the buffers were checked; the caller vouches for the rest.
         unsafe { launch.run(stream) }
     }

@@ -1,8 +1,9 @@
 //! Families of kernels that compute products, each for any number of rows that it takes.
 
+use cuda_std::Kernel;
 use gpu_kernels::gemm::TileShape;
-use gpu_kernels::gemm_skinny::SkinnyShape;
-use gpu_kernels::{gemm, gemm_skinny, gemm_wgmma, gemv};
+use gpu_kernels::gemm_skinny::{self as skinny, SkinnyShape};
+use gpu_kernels::{gemm, gemm_wgmma, gemv};
 
 use super::super::super::tuning::ProductKernel;
 use super::super::{function, sizes};
@@ -12,12 +13,36 @@ use crate::driver::{Function, Launch, Module, Result, Stream, TensorMap};
 /// Columns of which the kernels of `gemm_wgmma.rs` take whole ones.
 const WARPGROUP_COLUMNS: usize = 8;
 
+/// Kernels by the most rows they take.
+type ByRows<const N: usize> = [(SkinnyShape, &'static Kernel); N];
+
+const SKINNY: ByRows<4> = {
+    let [rows_8, rows_16, rows_32, rows_64] = skinny::SHAPES;
+    [
+        (rows_8, &skinny::GEMM_SKINNY_8_BF16),
+        (rows_16, &skinny::GEMM_SKINNY_16_BF16),
+        (rows_32, &skinny::GEMM_SKINNY_32_BF16),
+        (rows_64, &skinny::GEMM_SKINNY_64_BF16),
+    ]
+};
+
+const STREAMED: ByRows<1> = [(skinny::STREAMED, &skinny::GEMM_STREAMED_BF16)];
+
+/// Takes kernels from a module.
+pub fn load(
+    module: &Module,
+    kernels: &[(SkinnyShape, &'static Kernel)],
+) -> Result<Vec<(SkinnyShape, Function)>> {
+    let load = |(shape, kernel): &(SkinnyShape, &Kernel)| Ok((*shape, function(module, kernel)?));
+    kernels.iter().map(load).collect()
+}
+
 /// The kernels of one file.
 pub enum Family {
     /// By the most rows they take.
-    Gemv([(usize, Function); 4]),
+    Gemv(Vec<(usize, Function)>),
     /// By the most rows they take.
-    Skinny([(SkinnyShape, Function); 4]),
+    Skinny(Vec<(SkinnyShape, Function)>),
     Tiles(TileShape, Function),
     Warpgroups(Warpgroups),
 }
@@ -32,22 +57,14 @@ pub struct Warpgroups {
 impl Family {
     pub fn load(module: &Module, kernel: ProductKernel) -> Result<Self> {
         Ok(match kernel {
-            ProductKernel::Gemv => Self::Gemv([
+            ProductKernel::Gemv => Self::Gemv(vec![
                 (1, function(module, &gemv::GEMV_1_BF16)?),
                 (2, function(module, &gemv::GEMV_2_BF16)?),
                 (4, function(module, &gemv::GEMV_4_BF16)?),
                 (8, function(module, &gemv::GEMV_8_BF16)?),
             ]),
-            ProductKernel::GemmSkinny => {
-                let [rows_8, rows_16, rows_32, rows_64] = gemm_skinny::SHAPES;
-                let load = |shape, kernel| Ok((shape, function(module, kernel)?));
-                Self::Skinny([
-                    load(rows_8, &gemm_skinny::GEMM_SKINNY_8_BF16)?,
-                    load(rows_16, &gemm_skinny::GEMM_SKINNY_16_BF16)?,
-                    load(rows_32, &gemm_skinny::GEMM_SKINNY_32_BF16)?,
-                    load(rows_64, &gemm_skinny::GEMM_SKINNY_64_BF16)?,
-                ])
-            }
+            ProductKernel::GemmSkinny => Self::Skinny(load(module, &SKINNY)?),
+            ProductKernel::GemmStreamed => Self::Skinny(load(module, &STREAMED)?),
             ProductKernel::GemmSmall => {
                 Self::Tiles(gemm::SMALL, function(module, &gemm::GEMM_SMALL_BF16)?)
             }
@@ -132,17 +149,25 @@ impl<'a> Product<'a> {
         stream: &Stream,
     ) -> Result<()> {
         let [m, n, k] = self.check(kernel)?;
+        // No residual is added.
+        let launch = self.skinny(kernel, shape, n).address(0);
+        let launch = launch.value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+
+    /// A launch of a kernel of `gemm_skinny`, up to the bias.
+    pub(super) fn skinny<'l>(&self, kernel: &'l Function, shape: &SkinnyShape, n: u32) -> Launch<'l>
+    where
+        'a: 'l,
+    {
         let grid = [n.div_ceil(shape.columns), 1, 1];
-        let launch = Launch::new(kernel, grid, [gemm_skinny::THREADS, 1, 1])
+        let launch = Launch::new(kernel, grid, [shape.threads, 1, 1])
             .shared_bytes(shape.shared_bytes)
             .buffer_mut(self.out)
             .buffer(self.x)
             .buffer(self.w);
-        // No residual is added.
-        let launch = self.bias(launch).address(0);
-        let launch = launch.value(&m).value(&n).value(&k);
-        // SAFETY: every buffer has the elements of its shape.
-        unsafe { launch.run(stream) }
+        self.bias(launch)
     }
 
     fn run_warpgroups(&'a self, warpgroups: &'a Warpgroups, stream: &Stream) -> Result<()> {

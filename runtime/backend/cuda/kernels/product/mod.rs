@@ -1,6 +1,8 @@
 //! Matrix products.
 
 mod family;
+mod fused;
+mod fused_names;
 
 use gpu_kernels::gemm;
 use half::bf16;
@@ -11,11 +13,15 @@ use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Resul
 
 use family::Family;
 
+pub use fused::{Fused, Gated, MAX_JOINT, Part};
+
 /// The kernels that the table of choices names.
 pub struct Kernels {
     chosen: Vec<(ProductRule, Family)>,
     /// Takes what no rule does.
     large: Function,
+    /// Products of a few rows with their neighbours.
+    pub fused: Fused,
 }
 
 /// `out = x · wᵀ + bias`: `out [m, n]`, `x [m, k]`, `w [n, k]`, `bias [n]`.
@@ -35,6 +41,7 @@ impl Kernels {
         Ok(Self {
             chosen: choices.product.iter().map(load).collect::<Result<_>>()?,
             large: function(module, &gemm::GEMM_LARGE_BF16)?,
+            fused: Fused::load(module, choices.fused_products)?,
         })
     }
 
@@ -45,6 +52,16 @@ impl Kernels {
         fitting
             .find_map(|(_, family)| family.multiply(product, stream))
             .unwrap_or_else(|| product.run_tiles(&self.large, &gemm::LARGE, stream))
+    }
+}
+
+impl Kernels {
+    /// Whether [`Fused`] should take products `[m, n, k]`: those of one row, which wait for launches
+    /// more than for memory, and those for which its family of kernels is chosen anyway.
+    pub fn fuses(&self, size: [usize; 3]) -> bool {
+        let [m, ..] = size;
+        let chosen = self.chosen.iter().find(|(rule, _)| rule.fits(size));
+        Fused::takes(m) && (m == 1 || matches!(chosen, Some((_, Family::Skinny(_)))))
     }
 }
 
@@ -62,12 +79,7 @@ impl<'a> Product<'a> {
     /// Sizes as kernels take them.
     fn check(&self, kernel: &Function) -> Result<[u32; 3]> {
         let Self { m, n, k, .. } = *self;
-        if k == 0 || !k.is_multiple_of(8) {
-            return Err(refused(
-                kernel,
-                format!("rows of {k} elements, not of whole 8"),
-            ));
-        }
+        check_depth(kernel, k)?;
         check_lengths(
             kernel,
             &[
@@ -79,6 +91,14 @@ impl<'a> Product<'a> {
         )?;
         sizes(kernel, [m, n, k])
     }
+}
+
+fn check_depth(kernel: &Function, k: usize) -> Result<()> {
+    if k == 0 || !k.is_multiple_of(8) {
+        let reason = format!("rows of {k} elements, not of whole 8");
+        return Err(refused(kernel, reason));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,89 @@
+//! From the warps' sums to the block's, and from those of the blocks to the output.
+
+use cuda_std::{F32x2, Float16, GlobalMut, Shared, dynamic_shared, math, thread};
+
+use super::rows::{Room, merge_warps};
+use super::{Arguments, Pair, THREADS};
+
+impl<T: Float16> Arguments<T> {
+    /// What a block does that has a part in its pair.
+    #[inline(always)]
+    pub fn run<const DIM: u32, const PARTS: usize, const HEADS: usize>(
+        &self,
+        pair: &Pair,
+        room: Room,
+    ) {
+        let seen = self.see::<DIM, PARTS, HEADS>(pair, room);
+        let sums = dynamic_shared(0);
+        seen.write::<DIM>(room, sums);
+        thread::sync_threads();
+        let splits = thread::grid_dim_x() as usize;
+        let partials = self.partials.offset(pair.head * splits * DIM as usize);
+        let stats = self.stats.cast::<F32x2>().offset(pair.head * splits);
+        let out = self.out.offset(pair.head * DIM as usize);
+        let mut i = thread::thread_idx_x();
+        while i < pair.group * DIM {
+            let (head, column) = (i / DIM, i % DIM);
+            let (max, sum, value) = merge_warps::<DIM, HEADS>(room, head, sums.offset(i));
+            if pair.parts == 1 {
+                out.write(i as usize, T::from_f32(value / sum));
+            } else {
+                let place = head as usize * splits + pair.part as usize;
+                partials.write(place * DIM as usize + column as usize, value);
+                if column == 0 {
+                    stats.write(place, F32x2([max, sum]));
+                }
+            }
+            i += THREADS;
+        }
+        if pair.parts > 1 && self.is_last(pair, room.arrived) {
+            combine::<T, DIM>(out, partials, stats, pair, splits);
+        }
+    }
+
+    /// Whether this block is the last of its pair to come here. Then it sees what the others wrote,
+    /// and the counter is 0 again for the next launch.
+    #[inline(always)]
+    fn is_last(&self, pair: &Pair, arrived: Shared<u32>) -> bool {
+        thread::sync_threads();
+        if thread::thread_idx_x() == 0 {
+            let before = self.arrivals.atomic_add_acquire_release(pair.index, 1);
+            if before + 1 == pair.parts {
+                self.arrivals.write(pair.index, 0);
+            }
+            arrived.write(0, before + 1);
+        }
+        thread::sync_threads();
+        arrived.read(0) == pair.parts
+    }
+}
+
+/// Adds the blocks' sums of the pair's heads.
+#[inline(always)]
+fn combine<T: Float16, const DIM: u32>(
+    out: GlobalMut<T>,
+    partials: GlobalMut<f32>,
+    stats: GlobalMut<F32x2>,
+    pair: &Pair,
+    splits: usize,
+) {
+    let mut i = thread::thread_idx_x();
+    while i < pair.group * DIM {
+        let (head, column) = ((i / DIM) as usize, (i % DIM) as usize);
+        let mut max = f32::NEG_INFINITY;
+        for part in 0..pair.parts as usize {
+            max = max.max(stats.read(head * splits + part).0[0]);
+        }
+        let (mut sum, mut value) = (0.0, 0.0);
+        for part in 0..pair.parts as usize {
+            let place = head * splits + part;
+            let [part_max, part_sum] = stats.read(place).0;
+            let factor = math::exp(part_max - max);
+            sum = math::fma(part_sum, factor, sum);
+            let partial = partials.read(place * DIM as usize + column);
+            value = math::fma(partial, factor, value);
+        }
+        out.write(i as usize, T::from_f32(value / sum));
+        i += THREADS;
+    }
+}

@@ -1,0 +1,196 @@
+//! Weights by way of shared memory: on Hopper alone.
+//!
+//! Each warp has a ring of stages to itself, into which its lanes copy a row of weights each. What
+//! is under way takes no registers, and it is under way before the launch ahead is done: so much
+//! that the memory stays busy from one launch to the next.
+
+use cuda_std::mbarrier::{self, Barrier};
+use cuda_std::{
+    Float16, Shared, U32x4, bulk_copy, dynamic_shared, grid, shared_array, thread, warp,
+};
+
+use super::output::Partial;
+use super::{Input, LANES_DEPTH, SkinnyShape, Weights};
+use crate::ring::Place;
+
+/// Warps of a block, among which `k` is divided.
+const SLICES: u32 = 4;
+
+/// Blocks that should share a multiprocessor: as many as leave room for their rings.
+const BLOCKS: u32 = 3;
+
+/// Rows of weights of a block.
+const ROWS: u32 = 16;
+
+/// Steps of a stage, each of [`LANES_DEPTH`] elements of a row. Copies are of one row each, and a
+/// warp starts them one after the other: the longer, the fewer.
+const STEPS: usize = 8;
+
+/// Elements of a row in a stage.
+const DEPTH: u32 = LANES_DEPTH * STEPS as u32;
+
+/// Elements of a stage.
+const STAGE: u32 = ROWS * DEPTH;
+
+/// Products of up to eight rows of `x`, with so many stages in a warp's ring: more make up for fewer
+/// blocks.
+pub struct Streamed<const STAGES: u32>;
+
+/// The ring of a warp, for the rows of weights from `first` on.
+struct Ring<'a, T, const STAGES: u32> {
+    stages: Shared<T>,
+    barriers: Shared<u64>,
+    weights: &'a Weights<T>,
+    first: u32,
+}
+
+impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
+    /// Makes the warp's barriers.
+    #[inline(always)]
+    fn init(&self) {
+        if warp::lane_id() == 0 {
+            for stage in 0..STAGES {
+                self.filled(stage).init(1);
+            }
+            mbarrier::fence_initialised();
+        }
+        warp::sync_warp(warp::ALL);
+    }
+
+    #[inline(always)]
+    fn filled(&self, stage: u32) -> Barrier {
+        Barrier::at(self.barriers.offset(stage))
+    }
+
+    #[inline(always)]
+    fn stage(&self, stage: u32) -> Shared<T> {
+        self.stages.offset(stage * STAGE)
+    }
+
+    /// Starts copying the part of the rows from `column` on, if there is one.
+    #[inline(always)]
+    fn start(&self, stage: u32, column: u32) {
+        let k = self.weights.k;
+        if column >= k {
+            return;
+        }
+        let bytes = (k - column).min(DEPTH) * 2;
+        if warp::lane_id() == 0 {
+            self.filled(stage).arrive_expecting(ROWS * bytes);
+        }
+        warp::sync_warp(warp::ALL);
+        let row = warp::lane_id();
+        if row < ROWS {
+            let source = self.weights.row(self.first, row / 16, row / 8 % 2, row % 8);
+            let source = source.offset(column as usize);
+            let target = self.stage(stage).offset(row * DEPTH);
+            bulk_copy::copy(target, source, bytes, self.filled(stage));
+        }
+    }
+}
+
+impl<const STAGES: u32> Streamed<STAGES> {
+    pub(super) const THREADS: u32 = SLICES * warp::SIZE;
+    pub(super) const BLOCKS: u32 = BLOCKS;
+    pub(super) const X_TILES: usize = 1;
+    const X_ROWS: u32 = 8;
+    pub(super) const W_ROWS: u32 = ROWS;
+    const RING_BYTES: u32 = SLICES * STAGES * STAGE * 2;
+    pub(super) const SKINNY: SkinnyShape = SkinnyShape {
+        rows: Self::X_ROWS,
+        columns: Self::W_ROWS,
+        threads: Self::THREADS,
+        shared_bytes: Self::RING_BYTES + Partial::bytes(SLICES, Self::X_ROWS, Self::W_ROWS),
+    };
+
+    /// The lane's words of a step of a stage, those of its two rows; zeros past `depth`, where
+    /// nothing was copied.
+    #[inline(always)]
+    fn words<T: Float16>(stage: Shared<T>, step: usize, depth: u32) -> [[u32; 4]; 2] {
+        let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
+        let column = step as u32 * LANES_DEPTH + pair * 8;
+        if column >= depth {
+            return [[0; 4]; 2];
+        }
+        let place = stage.offset(group * DEPTH + column);
+        [0, 8].map(|row| place.offset(row * DEPTH).cast::<U32x4>().read(0).0)
+    }
+
+    /// Adds a stage.
+    #[inline(always)]
+    fn add<T: Float16>(sums: &mut [f32; 4], stage: Shared<T>, x: &[[u32; 4]; STEPS], depth: u32) {
+        for (step, x) in x.iter().enumerate() {
+            let [low, high] = Self::words(stage, step, depth);
+            T::mma_m16n8k16(sums, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);
+            T::mma_m16n8k16(sums, [low[2], high[2], low[3], high[3]], [x[2], x[3]]);
+        }
+    }
+
+    /// The warp's share of the product. What no earlier launch writes is on its way before `input`,
+    /// which may read what they wrote.
+    #[inline(always)]
+    fn sums<T: Float16, X: Input>(
+        ring: &Ring<'_, T, STAGES>,
+        input: impl FnOnce() -> X,
+    ) -> [f32; 4] {
+        let k = ring.weights.k;
+        ring.init();
+        let mut column = warp::warp_id() * DEPTH;
+        let mut next = column;
+        for stage in 0..STAGES {
+            ring.start(stage, next);
+            next += SLICES * DEPTH;
+        }
+        grid::wait_for_previous();
+        let input = input();
+        let load = |column: u32| -> [[u32; 4]; STEPS] {
+            core::array::from_fn(|step| {
+                let column = column + step as u32 * LANES_DEPTH + warp::lane_id() % 4 * 8;
+                input.load(0, column)
+            })
+        };
+        let mut sums = [0.0; 4];
+        let mut place = Place::<STAGES>::FIRST;
+        let mut x = load(column);
+        while column < k {
+            let after = column + SLICES * DEPTH;
+            // On its way while this stage is multiplied.
+            let ahead = load(after);
+            ring.filled(place.stage).wait(place.parity);
+            Self::add(&mut sums, ring.stage(place.stage), &x, k - column);
+            warp::sync_warp(warp::ALL);
+            ring.start(place.stage, next);
+            next += SLICES * DEPTH;
+            place.advance();
+            (x, column) = (ahead, after);
+        }
+        sums
+    }
+
+    /// Computes the block's part of the product, and calls `write` with it.
+    #[inline(always)]
+    pub(super) fn run<T: Float16, X: Input>(
+        weights: &Weights<T>,
+        first: u32,
+        input: impl FnOnce() -> X,
+        write: impl FnOnce(Partial),
+    ) {
+        grid::release_next();
+        let warp = warp::warp_id() * STAGES;
+        let ring = Ring::<T, STAGES> {
+            stages: dynamic_shared::<T>(0).offset(warp * STAGE),
+            barriers: shared_array![u64; SLICES * STAGES].offset(warp),
+            weights,
+            first,
+        };
+        let partial = Partial {
+            start: dynamic_shared(Self::RING_BYTES),
+            slices: SLICES,
+            x_rows: Self::X_ROWS,
+            w_rows: Self::W_ROWS,
+        };
+        partial.put(&[[Self::sums(&ring, input)]]);
+        thread::sync_threads();
+        write(partial);
+    }
+}

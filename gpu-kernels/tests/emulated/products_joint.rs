@@ -1,0 +1,156 @@
+//! Products of one matrix with several.
+
+use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
+use gpu_kernels::gemm_skinny::{self as gemm, SkinnyShape};
+
+use crate::device::{Buffer, Gpu, LaunchConfig, has_wgmma};
+use crate::products_skinny::product;
+use crate::support::{Random, cases, compare, null, wide, wide_f32};
+
+type Joint<T> = fn(
+    GlobalMut<f32>,
+    GlobalMut<f32>,
+    GlobalMut<f32>,
+    Global<T>,
+    Global<T>,
+    Global<T>,
+    Global<f32>,
+    Global<f32>,
+    Global<f32>,
+    u32,
+    u32,
+    u32,
+    Global<T>,
+    u32,
+    u32,
+);
+/// Three matrices, of which the second has a bias.
+struct Matrices<T: 'static> {
+    sizes: [usize; 3],
+    w: [Vec<T>; 3],
+    bias: Vec<f32>,
+    w_buffers: [Global<T>; 3],
+    bias_buffer: Global<f32>,
+    out: [Buffer<f32>; 3],
+}
+
+impl<T: Float16> Matrices<T> {
+    fn new(gpu: &mut Gpu, random: &mut Random, m: usize, sizes: [usize; 3], k: usize) -> Self {
+        let w = sizes.map(|n| random.halves::<T>(n * k));
+        let bias = random.floats(sizes[1]);
+        Self {
+            sizes,
+            w_buffers: [0, 1, 2].map(|i| gpu.upload("w", &w[i]).global()),
+            bias_buffer: gpu.upload("bias", &bias).global(),
+            out: sizes.map(|n| gpu.allocate("out", m * n)),
+            w,
+            bias,
+        }
+    }
+
+    fn grid(&self, columns: u32) -> [u32; 3] {
+        let blocks = self.sizes.iter().map(|&n| (n as u32).div_ceil(columns));
+        [blocks.sum(), 1, 1]
+    }
+
+    /// Compares with products of `x`, whose squared error is at most `limit`.
+    fn compare(&self, gpu: &mut Gpu, name: &str, x: &[f64], k: usize, limit: f64) {
+        for (i, &n) in self.sizes.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let mut want = product(x, &wide(&self.w[i]), k);
+            if i == 1 {
+                for (i, want) in want.iter_mut().enumerate() {
+                    *want += f64::from(self.bias[i % n]);
+                }
+            }
+            let what = format!("{name}, matrix {i} of {n}×{k}");
+            compare(
+                &what,
+                &wide_f32(&gpu.download(self.out[i])),
+                &want,
+                n,
+                limit,
+            );
+        }
+    }
+}
+
+fn check_joint<T: Float16>(
+    (kernel, multiply, shape): (&Kernel, Joint<T>, SkinnyShape),
+    (m, sizes, k): (usize, [usize; 3], usize),
+) {
+    let (mut random, mut gpu) = (Random::new((m + k) as u64), Gpu::new());
+    let x: Vec<T> = random.halves(m * k);
+    let all = Matrices::<T>::new(&mut gpu, &mut random, m, sizes, k);
+    let config = LaunchConfig::new(all.grid(shape.columns), shape.threads)
+        .dynamic_shared(shape.shared_bytes)
+        .seed(m as u64);
+    let ([w0, w1, w2], bias) = (all.w_buffers, all.bias_buffer);
+    let [out0, out1, out2] = all.out.map(|out| out.global_mut());
+    let (x_buffer, [n0, n1, n2]) = (gpu.upload("x", &x).global(), sizes.map(|n| n as u32));
+    let (m, depth) = (m as u32, k as u32);
+    gpu.launch(kernel, config, move || {
+        multiply(
+            out0,
+            out1,
+            out2,
+            w0,
+            w1,
+            w2,
+            null(),
+            bias,
+            null(),
+            n0,
+            n1,
+            n2,
+            x_buffer,
+            m,
+            depth,
+        );
+    })
+    .unwrap();
+    let limit = 1e-11_f64.max(k as f64 * 2e-13);
+    all.compare(&mut gpu, kernel.name, &wide(&x), k, limit);
+}
+
+#[test]
+fn joint_products_go_to_their_own_results() {
+    let [rows_8, rows_16, rows_32, rows_64] = gemm::SHAPES;
+    let kernels: [(&Kernel, Joint<bf16>, SkinnyShape); 5] = [
+        (
+            &gemm::GEMM_SKINNY_JOINT_8_BF16,
+            gemm::gemm_skinny_joint_8_bf16,
+            rows_8,
+        ),
+        (
+            &gemm::GEMM_SKINNY_JOINT_16_BF16,
+            gemm::gemm_skinny_joint_16_bf16,
+            rows_16,
+        ),
+        (
+            &gemm::GEMM_SKINNY_JOINT_32_BF16,
+            gemm::gemm_skinny_joint_32_bf16,
+            rows_32,
+        ),
+        (
+            &gemm::GEMM_SKINNY_JOINT_64_BF16,
+            gemm::gemm_skinny_joint_64_bf16,
+            rows_64,
+        ),
+        (
+            &gemm::GEMM_STREAMED_JOINT_BF16,
+            gemm::gemm_streamed_joint_bf16,
+            gemm::STREAMED_JOINT,
+        ),
+    ];
+    let count = if has_wgmma() { 5 } else { 4 };
+    for (kernel, multiply, shape) in kernels.into_iter().take(count) {
+        let rows = shape.rows as usize;
+        let small = [(rows, [40, 16, 8], 72), (1, [21, 33, 16], 296)];
+        for size in cases(&small, &[(rows, [4096, 1024, 1024], 4096)]) {
+            check_joint((kernel, multiply, shape), size);
+        }
+    }
+    let half: Joint<f16> = gemm::gemm_skinny_joint_8_f16;
+    let kernel = (&gemm::GEMM_SKINNY_JOINT_8_F16, half, gemm::SHAPES[0]);
+    check_joint(kernel, (3, [24, 0, 0], 64));
+}

@@ -1,0 +1,202 @@
+//! Products of a few rows together with what comes before and after them.
+
+use gpu_kernels::gemm_skinny::{self as skinny, SkinnyShape};
+use half::bf16;
+
+use super::super::super::tuning::ScanKernel;
+use super::super::{check_lengths, refused, sizes};
+use super::family::load;
+use super::fused_names::{COPIES, REGISTERS};
+use super::{Product, check_depth};
+use crate::driver::{
+    DeviceSlice, DeviceSliceMut, DriverError, Function, Launch, Module, Result, Stream,
+};
+
+/// The most products of one launch.
+pub const MAX_JOINT: usize = 3;
+
+/// Kernels by the most rows that they take.
+type ByRows = Vec<(SkinnyShape, Function)>;
+
+/// The kernels of `gemm_skinny`.
+pub struct Fused {
+    adding: ByRows,
+    joint: ByRows,
+    gated: ByRows,
+}
+
+/// One of several products `out = x · wᵀ + bias` of the same `x [m, k]`: `out [m, n]`, `w [n, k]`,
+/// `bias [n]`.
+pub struct Part<'a> {
+    pub out: &'a DeviceSliceMut<'a, f32>,
+    pub w: DeviceSlice<'a, bf16>,
+    pub bias: Option<DeviceSlice<'a, f32>>,
+    pub n: usize,
+}
+
+/// `out = silu(x · gateᵀ) · (x · upᵀ)`: `out [m, n]`, `x [m, k]`, `gate` and `up` `[n, k]`.
+pub struct Gated<'a> {
+    pub out: &'a DeviceSliceMut<'a, bf16>,
+    pub gate: DeviceSlice<'a, bf16>,
+    pub up: DeviceSlice<'a, bf16>,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+impl Fused {
+    pub fn load(module: &Module, weights: ScanKernel) -> Result<Self> {
+        let names = match weights {
+            ScanKernel::Registers => &REGISTERS,
+            ScanKernel::Copies => &COPIES,
+        };
+        Ok(Self {
+            adding: load(module, names.adding)?,
+            joint: load(module, names.joint)?,
+            gated: load(module, names.gated)?,
+        })
+    }
+
+    /// Whether there are kernels for products of `m` rows.
+    pub fn takes(m: usize) -> bool {
+        skinny::SHAPES.iter().any(|shape| m <= shape.rows as usize)
+    }
+
+    /// `out += x · wᵀ + bias`.
+    pub fn add(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
+        let (shape, kernel) = of_rows(&self.adding, product.m)?;
+        let [m, n, k] = product.check(kernel)?;
+        let launch = product.skinny(kernel, shape, n).buffer_mut(product.out);
+        let launch = launch.value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+
+    /// The products of `x [m, k]` and the weights of each of `parts`.
+    pub fn joint(
+        &self,
+        parts: &[Part<'_>],
+        (x, m, k): (DeviceSlice<'_, bf16>, usize, usize),
+        stream: &Stream,
+    ) -> Result<()> {
+        let (shape, kernel) = of_rows(&self.joint, m)?;
+        check_lengths(kernel, &[("x", x.len(), m * k)])?;
+        let joint = Joint::new(kernel, parts, [m, k])?;
+        let launch = joint.launch(kernel, *shape);
+        let [m, k] = sizes(kernel, [m, k])?;
+        let launch = launch.buffer(x).value(&m).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+
+    /// Both products of `x [m, k]`, and the gate.
+    pub fn gated(
+        &self,
+        gated: &Gated<'_>,
+        x: DeviceSlice<'_, bf16>,
+        stream: &Stream,
+    ) -> Result<()> {
+        let (shape, kernel) = of_rows(&self.gated, gated.m)?;
+        check_lengths(kernel, &[("x", x.len(), gated.m * gated.k)])?;
+        let [m, n, k] = gated.check(kernel)?;
+        let launch = gated.launch(kernel, *shape, n).buffer_mut(gated.out);
+        let launch = launch.buffer(x);
+        let launch = launch.buffer(gated.gate).buffer(gated.up);
+        let launch = launch.value(&m).value(&n).value(&k);
+        // SAFETY: every buffer has the elements of its shape.
+        unsafe { launch.run(stream) }
+    }
+}
+
+/// The kernel for `m` rows.
+fn of_rows(kernels: &ByRows, m: usize) -> Result<&(SkinnyShape, Function)> {
+    let fitting = kernels.iter().find(|(shape, _)| m <= shape.rows as usize);
+    fitting.ok_or_else(|| {
+        DriverError::InvalidArgument(format!("{m} rows, too many for a fused product"))
+    })
+}
+
+impl<'a> Gated<'a> {
+    fn check(&self, kernel: &Function) -> Result<[u32; 3]> {
+        let Self { m, n, k, .. } = *self;
+        check_depth(kernel, k)?;
+        check_lengths(
+            kernel,
+            &[
+                ("out", self.out.len(), m * n),
+                ("gate", self.gate.len(), n * k),
+                ("up", self.up.len(), n * k),
+            ],
+        )?;
+        sizes(kernel, [m, n, k])
+    }
+
+    fn launch<'l>(&self, kernel: &'l Function, shape: SkinnyShape, n: u32) -> Launch<'l> {
+        let grid = [n.div_ceil(shape.gated().columns), 1, 1];
+        Launch::new(kernel, grid, [shape.threads, 1, 1]).shared_bytes(shape.shared_bytes)
+    }
+}
+
+/// What a launch takes of each part.
+struct Joint<'a> {
+    out: [Option<&'a DeviceSliceMut<'a, f32>>; MAX_JOINT],
+    w: [Option<DeviceSlice<'a, bf16>>; MAX_JOINT],
+    bias: [Option<DeviceSlice<'a, f32>>; MAX_JOINT],
+    n: [u32; MAX_JOINT],
+}
+
+impl<'a> Joint<'a> {
+    fn new(kernel: &Function, parts: &'a [Part<'a>], [m, k]: [usize; 2]) -> Result<Self> {
+        if parts.is_empty() || parts.len() > MAX_JOINT {
+            let reason = format!("{} products, not 1 to {MAX_JOINT}", parts.len());
+            return Err(refused(kernel, reason));
+        }
+        check_depth(kernel, k)?;
+        let mut joint = Self {
+            out: [None; MAX_JOINT],
+            w: [None; MAX_JOINT],
+            bias: [None; MAX_JOINT],
+            n: [0; MAX_JOINT],
+        };
+        for (i, part) in parts.iter().enumerate() {
+            check_lengths(
+                kernel,
+                &[
+                    ("out", part.out.len(), m * part.n),
+                    ("w", part.w.len(), part.n * k),
+                    ("bias", part.bias.map_or(part.n, |bias| bias.len()), part.n),
+                ],
+            )?;
+            [joint.n[i]] = sizes(kernel, [part.n])?;
+            joint.out[i] = Some(part.out);
+            joint.w[i] = Some(part.w);
+            joint.bias[i] = part.bias;
+        }
+        Ok(joint)
+    }
+
+    fn launch<'l>(&'l self, kernel: &'l Function, shape: SkinnyShape) -> Launch<'l> {
+        let blocks = self.n.iter().map(|n| n.div_ceil(shape.columns)).sum();
+        let mut launch = Launch::new(kernel, [blocks, 1, 1], [shape.threads, 1, 1])
+            .shared_bytes(shape.shared_bytes);
+        for out in self.out {
+            launch = match out {
+                Some(out) => launch.buffer_mut(out),
+                None => launch.address(0),
+            };
+        }
+        for w in self.w {
+            launch = match w {
+                Some(w) => launch.buffer(w),
+                None => launch.address(0),
+            };
+        }
+        for bias in self.bias {
+            launch = match bias {
+                Some(bias) => launch.buffer(bias),
+                None => launch.address(0),
+            };
+        }
+        self.n.iter().fold(launch, |launch, n| launch.value(n))
+    }
+}
