@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! decode --geometry llama2-7b --batch 8 --length 32768 --kv kcache --layers 6 --attention
+//! decode --geometry llama2-7b --batch full,max --length 32768
 //! ```
 //!
 //! Queries of following steps resemble each other by `--rho`, so that the rows
@@ -9,6 +10,7 @@
 //! common. `benches/peers/torch_decode.py` prints the same figures for PyTorch.
 #![allow(clippy::print_stdout)]
 
+mod batch;
 mod queries;
 mod step;
 
@@ -24,15 +26,18 @@ use kcache::cache::{KvCounters, KvPolicy, Selection};
 use kcache::driver::{Device, DeviceChoice, Placement};
 use kcache::synthetic::Geometry;
 
+use batch::{Batch, Fitting};
 use step::Bench;
 
 #[derive(Debug, Parser)]
 struct Args {
     #[arg(long, default_value = "llama2-7b")]
     geometry: Geometry,
-    /// Sequences.
-    #[arg(long, default_value_t = 8)]
-    batch: usize,
+    /// Sequences: a number; `max` for as many as fit, where hot rows give way before a
+    /// sequence does; `full` for as many as fit with full K and V. Several are
+    /// separated by commas and measured one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "8")]
+    batch: Vec<Batch>,
     /// Positions of each at the last step.
     #[arg(long, default_value_t = 8192)]
     length: usize,
@@ -98,7 +103,19 @@ fn main() -> Result<()> {
             ..KvPolicy::kcache()
         },
     };
-    let mut bench = Bench::new(open(device, args.tuning.as_deref())?, &args, &policy)?;
+    let backend = open(device, args.tuning.as_deref())?;
+    for batch in &args.batch {
+        let fitting = batch.fit(&backend, &args, &policy)?;
+        measure(&args, &backend, &fitting)?;
+    }
+    Ok(())
+}
+
+/// Prints the median of as many steps as are asked for, after as many before.
+fn measure(args: &Args, backend: &Cuda, fitting: &Fitting) -> Result<()> {
+    let start = Instant::now();
+    let mut bench = Bench::new(backend, args, fitting)?;
+    let filled = start.elapsed().as_secs_f64();
     for _ in 0..args.steps {
         bench.step()?;
     }
@@ -110,20 +127,18 @@ fn main() -> Result<()> {
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    report(
-        &args,
-        &bench,
-        times[times.len() / 2],
-        &before,
-        &bench.counters(),
-    );
+    let mut line = report(args, &bench, times[times.len() / 2], &before);
+    line["hot_rows"] = fitting.policy.hot_rows.into();
+    line["fill_seconds"] = ((filled * 10.0).round() / 10.0).into();
+    println!("{line}");
     Ok(())
 }
 
 /// One JSON object: times in microseconds, the rate at which K was read.
-fn report(args: &Args, bench: &Bench, seconds: f64, before: &KvCounters, after: &KvCounters) {
+fn report(args: &Args, bench: &Bench<'_>, seconds: f64, before: &KvCounters) -> serde_json::Value {
+    let (after, batch) = (bench.counters(), bench.caches.len());
     let layers = bench.config.n_layers;
-    let key_bytes = 2 * args.batch * args.length * bench.config.kv_dim() * layers;
+    let key_bytes = 2 * batch * args.length * bench.config.kv_dim() * layers;
     let needed = (after.rows_needed - before.rows_needed).max(1);
     let fetched = after.rows_fetched - before.rows_fetched;
     let per_step = (after.bytes_fetched - before.bytes_fetched) as f64 / args.steps as f64;
@@ -136,7 +151,7 @@ fn report(args: &Args, bench: &Bench, seconds: f64, before: &KvCounters, after: 
         "kv": format!("{:?}", args.kv).to_lowercase(),
         "geometry": args.geometry.name(),
         "layers": layers,
-        "batch": args.batch,
+        "batch": batch,
         "length": args.length,
         "miss_rate": fetched as f64 / needed as f64,
         "pcie_bytes_per_step": per_step,
@@ -148,7 +163,7 @@ fn report(args: &Args, bench: &Bench, seconds: f64, before: &KvCounters, after: 
         line["k_tb_per_s"] = (key_bytes as f64 / seconds / 1e12).into();
     } else {
         line["step_us"] = microseconds.into();
-        line["tokens_per_second"] = (args.batch as f64 / seconds).into();
+        line["tokens_per_second"] = (batch as f64 / seconds).into();
     }
-    println!("{line}");
+    line
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kcache::Result;
 use kcache::backend::cuda::{Activation, Cuda, CudaKvCache, Matrix, RopeTable, StepMemo};
-use kcache::backend::{Backend, Projection, SequenceCache};
-use kcache::cache::{KvCounters, KvPolicy};
+use kcache::backend::{Backend, Heads, Norm, Projection, Rotation, SequenceCache};
+use kcache::cache::KvCounters;
 use kcache::driver::DeviceBuffer;
 use kcache::models::config::ModelConfig;
 use kcache::synthetic::{Pool, layer_shapes};
@@ -13,22 +13,39 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Args;
+use crate::batch::Fitting;
 use crate::queries::queries;
 
 /// Different rows of K and of V; positions make more of those of K.
 const ROWS: usize = 8192;
 
 /// Rows that are appended at once.
-const CHUNK: usize = 2048;
+pub const CHUNK: usize = 4096;
 
 /// Weights of a layer: Q, K, V, output, gate, up, down.
 type Layer = [Matrix; 7];
 
+/// What is appended of a step's projections, by the model's angles.
+macro_rules! heads {
+    ($work:expr, $positions:expr) => {{
+        let rotation = Rotation {
+            rope: &$work.rope,
+            positions: $positions,
+        };
+        let heads = Heads {
+            q: &mut $work.projected,
+            k: &mut $work.k,
+            v: &$work.v,
+        };
+        (rotation, heads)
+    }};
+}
+
 /// Caches that are full, and what a step computes with.
-pub struct Bench {
+pub struct Bench<'a> {
     pub config: ModelConfig,
     pub caches: Vec<CudaKvCache>,
-    backend: Cuda,
+    backend: &'a Cuda,
     work: Work,
     memo: StepMemo,
     step: usize,
@@ -57,12 +74,18 @@ struct Work {
     logits: Activation,
 }
 
-impl Bench {
-    pub fn new(backend: Cuda, args: &Args, policy: &KvPolicy) -> Result<Self> {
+impl<'a> Bench<'a> {
+    pub fn new(backend: &'a Cuda, args: &Args, fitting: &Fitting) -> Result<Self> {
         let config = args.geometry.config(args.layers, args.length);
         let pool = Pool::new(1, 1.0)?;
-        let work = Work::new(&backend, &config, &pool, args)?;
-        let caches = (0..args.batch).map(|_| backend.kv_cache(&config, policy, args.length));
+        let work = Work::new(backend, &config, &pool, args, fitting.batch)?;
+        let cache = |_| {
+            let mut cache = backend.kv_cache(&config, &fitting.policy, args.length)?;
+            // Host memory is pinned faster in large pieces.
+            backend.reserve(&mut cache, args.length)?;
+            Ok(cache)
+        };
+        let caches = (0..fitting.batch).map(cache);
         let mut bench = Self {
             caches: caches.collect::<Result<_>>()?,
             config,
@@ -98,12 +121,15 @@ impl Bench {
                 };
                 backend.resize(&mut work.k, positions.len())?;
                 backend.resize(&mut work.v, positions.len())?;
+                backend.resize(&mut work.projected, positions.len())?;
                 backend.embed(&keys, &ids(), &mut work.k)?;
                 backend.embed(&values, &ids(), &mut work.v)?;
-                backend.rotate(&work.rope, &positions, &mut work.k)?;
+                // Nothing reads these queries.
+                let first = vec![0; positions.len()];
+                backend.embed(&work.queries, &first, &mut work.projected)?;
                 for layer in 0..config.n_layers {
-                    let rows = 0..positions.len();
-                    backend.append(cache, layer, &work.k, &work.v, rows)?;
+                    let (rotation, heads) = heads!(work, &positions);
+                    backend.append(cache, layer, heads, rotation)?;
                 }
             }
         }
@@ -150,7 +176,13 @@ impl Bench {
 }
 
 impl Work {
-    fn new(backend: &Cuda, config: &ModelConfig, pool: &Pool, args: &Args) -> Result<Self> {
+    fn new(
+        backend: &Cuda,
+        config: &ModelConfig,
+        pool: &Pool,
+        args: &Args,
+        batch: usize,
+    ) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_dim(), config.kv_dim());
         let layer = |l: usize| -> Result<Layer> {
@@ -169,8 +201,8 @@ impl Work {
         Ok(Self {
             rope: backend.rope(config)?,
             norm: backend.vector(&pool.shared(0, [1, q.max(hidden)])?)?,
-            queries: queries(backend, [2 * args.steps, args.batch, q], args.rho)?,
-            rows: backend.matrix(&pool.shared(1 << 21, [2 * args.steps * args.batch, kv])?)?,
+            queries: queries(backend, [2 * args.steps, batch, q], args.rho)?,
+            rows: backend.matrix(&pool.shared(1 << 21, [2 * args.steps * batch, kv])?)?,
             head: match args.attention {
                 true => None,
                 false => Some(backend.matrix(&pool.shared(0, head)?)?),
@@ -223,30 +255,36 @@ impl Work {
         backend.embed(&self.queries, tokens, &mut self.x)?;
         for l in 0..self.layers.len() {
             let [wq, wk, wv, wo, gate, up, down] = &self.layers[l];
-            backend.rms_norm(&self.x, &self.norm, eps, &mut self.normed)?;
             let mut qkv = [
                 project(wq, &mut self.projected),
                 project(wk, &mut self.k),
                 project(wv, &mut self.v),
             ];
-            backend.linear(&self.normed, &mut qkv)?;
-            backend.rotate(&self.rope, positions, &mut self.projected)?;
-            backend.rotate(&self.rope, positions, &mut self.k)?;
-            backend.append_each(caches, l, &self.k, &self.v)?;
+            let norm = || Norm {
+                weight: &self.norm,
+                eps,
+            };
+            backend.norm_linear(&self.x, norm(), &mut self.normed, &mut qkv)?;
+            let (rotation, heads) = heads!(self, positions);
+            backend.append_each(caches, l, heads, rotation)?;
             // Of random weights, queries have nothing in common from step to step.
             backend.decode_attention(caches, l, &self.q, &mut self.attended)?;
-            backend.linear(&self.attended, &mut [project(wo, &mut self.normed)])?;
-            backend.add(&mut self.x, &self.normed)?;
-            backend.rms_norm(&self.x, &self.norm, eps, &mut self.normed)?;
-            let mut both = [project(gate, &mut self.gate), project(up, &mut self.up)];
-            backend.linear(&self.normed, &mut both)?;
-            backend.swiglu(&mut self.gate, &self.up)?;
-            backend.linear(&self.gate, &mut [project(down, &mut self.normed)])?;
-            backend.add(&mut self.x, &self.normed)?;
+            let out = project(wo, &mut self.normed);
+            backend.add_linear(&mut self.x, &self.attended, out)?;
+            let both = [project(gate, &mut self.gate), project(up, &mut self.up)];
+            backend.norm_gated(&self.x, norm(), &mut self.normed, both)?;
+            let out = project(down, &mut self.normed);
+            backend.add_linear(&mut self.x, &self.gate, out)?;
         }
-        backend.rms_norm(&self.x, &self.norm, eps, &mut self.normed)?;
+        let norm = Norm {
+            weight: &self.norm,
+            eps,
+        };
         match &self.head {
-            Some(weight) => backend.linear(&self.normed, &mut [project(weight, &mut self.logits)]),
+            Some(weight) => {
+                let head = project(weight, &mut self.logits);
+                backend.norm_linear(&self.x, norm, &mut self.normed, &mut [head])
+            }
             None => Ok(()),
         }
     }
@@ -262,9 +300,10 @@ impl Work {
         for out in [&mut self.k, &mut self.v] {
             backend.embed(&self.rows, tokens, out)?;
         }
-        backend.rotate(&self.rope, positions, &mut self.k)?;
+        backend.embed(&self.queries, tokens, &mut self.projected)?;
         for layer in 0..config.n_layers {
-            backend.append_each(caches, layer, &self.k, &self.v)?;
+            let (rotation, heads) = heads!(self, positions);
+            backend.append_each(caches, layer, heads, rotation)?;
             backend.decode_attention(caches, layer, &self.q, &mut self.attended)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The gate of the feed-forward layer and its two products, as one kernel.
 
-use gpu_kernels::gemm_skinny;
+use cuda_std::Kernel;
+use gpu_kernels::gemm_skinny::{self, SkinnyShape};
 use half::bf16;
 use kcache::driver::{DeviceBuffer, Launch, Result};
 
@@ -8,17 +9,32 @@ use crate::device::{Bench, sets, wrong};
 
 /// Kernel and microseconds of `silu(x · gateᵀ) · (x · upᵀ)`.
 pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, f64)>> {
-    let kernels = [
-        &gemm_skinny::GEMM_SKINNY_GATED_8_BF16,
-        &gemm_skinny::GEMM_SKINNY_GATED_16_BF16,
-        &gemm_skinny::GEMM_SKINNY_GATED_32_BF16,
-        &gemm_skinny::GEMM_SKINNY_GATED_64_BF16,
+    let [rows_8, rows_16, rows_32, rows_64] = gemm_skinny::SHAPES;
+    let mut kernels = vec![
+        (rows_8, &gemm_skinny::GEMM_SKINNY_GATED_8_BF16),
+        (rows_16, &gemm_skinny::GEMM_SKINNY_GATED_16_BF16),
+        (rows_32, &gemm_skinny::GEMM_SKINNY_GATED_32_BF16),
+        (rows_64, &gemm_skinny::GEMM_SKINNY_GATED_64_BF16),
     ];
-    let mut fitting = gemm_skinny::SHAPES.into_iter().zip(kernels);
-    let Some((shape, kernel)) = fitting.find(|(shape, _)| m <= shape.rows as usize) else {
-        return Ok(Vec::new());
-    };
-    let shape = shape.gated();
+    if bench.has_wgmma() {
+        let streamed = &gemm_skinny::GEMM_STREAMED_GATED_BF16;
+        kernels.push((gemm_skinny::STREAMED_JOINT, streamed));
+    }
+    // Of each form the kernel for the fewest rows that takes them.
+    kernels.retain(|(shape, _)| m <= shape.rows as usize);
+    kernels.dedup_by_key(|(shape, _)| shape.threads);
+    let times = kernels.into_iter().map(|(shape, kernel)| {
+        let us = measure_one(bench, (shape.gated(), kernel), [m, n, k])?;
+        Ok((kernel.name.to_owned(), us))
+    });
+    times.collect()
+}
+
+fn measure_one(
+    bench: &mut Bench,
+    (shape, kernel): (SkinnyShape, &'static Kernel),
+    [m, n, k]: [usize; 3],
+) -> Result<f64> {
     let function = bench.function(kernel)?;
     let [x_host, gate_host, up_host] = [m * k, n * k, n * k].map(|count| bench.random(count));
     let x = bench.upload("x", &x_host)?;
@@ -36,7 +52,7 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
     let grid = [sizes[1].div_ceil(shape.columns), 1, 1];
     let queue = |set: usize| {
         let [gate, up] = &weights[set % weights.len()];
-        let launch = Launch::new(&function, grid, [gemm_skinny::THREADS, 1, 1])
+        let launch = Launch::new(&function, grid, [shape.threads, 1, 1])
             .shared_bytes(shape.shared_bytes)
             .buffer_mut(&target)
             .buffer(x.as_slice())
@@ -63,6 +79,5 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
             return Err(wrong(&what, got.to_f64(), want));
         }
     }
-    let us = bench.median_us(weights.len().max(8), queue)?;
-    Ok(vec![(kernel.name.to_owned(), us)])
+    bench.median_us(weights.len().max(8), queue)
 }

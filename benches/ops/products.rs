@@ -1,6 +1,8 @@
 //! Products, by every kernel that can.
 
-use gpu_kernels::{gemm, gemm_skinny, gemm_wgmma, gemv};
+use cuda_std::Kernel;
+use gpu_kernels::gemm_skinny::{self, SkinnyShape};
+use gpu_kernels::{gemm, gemm_wgmma, gemv};
 use half::bf16;
 use kcache::driver::{DeviceBuffer, Function, Launch, Result, TensorMap};
 
@@ -70,19 +72,23 @@ fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
             shared_bytes: 0,
         });
     }
-    let skinny = [
-        &gemm_skinny::GEMM_SKINNY_8_BF16,
-        &gemm_skinny::GEMM_SKINNY_16_BF16,
-        &gemm_skinny::GEMM_SKINNY_32_BF16,
-        &gemm_skinny::GEMM_SKINNY_64_BF16,
+    let [rows_8, rows_16, rows_32, rows_64] = gemm_skinny::SHAPES;
+    let by_registers = [
+        (rows_8, &gemm_skinny::GEMM_SKINNY_8_BF16),
+        (rows_16, &gemm_skinny::GEMM_SKINNY_16_BF16),
+        (rows_32, &gemm_skinny::GEMM_SKINNY_32_BF16),
+        (rows_64, &gemm_skinny::GEMM_SKINNY_64_BF16),
     ];
-    let fitting = gemm_skinny::SHAPES.into_iter().zip(skinny);
-    if let Some((shape, kernel)) = fitting.into_iter().find(|(shape, _)| m <= shape.rows) {
+    let by_copies = (gemm_skinny::STREAMED, &gemm_skinny::GEMM_STREAMED_BF16);
+    let fits = |(shape, _): &&(SkinnyShape, &'static Kernel)| m <= shape.rows;
+    let mut fitting: Vec<_> = by_registers.iter().find(fits).into_iter().collect();
+    fitting.extend(Some(&by_copies).filter(|copies| bench.has_wgmma() && fits(copies)));
+    for (shape, kernel) in fitting {
         list.push(Candidate {
             kernel,
             form: Form::Skinny,
             grid: [n.div_ceil(shape.columns), 1, 1],
-            threads: gemm_skinny::THREADS,
+            threads: shape.threads,
             shared_bytes: shape.shared_bytes,
         });
     }

@@ -60,6 +60,7 @@ fn kernel(name: &str) -> Option<ProductKernel> {
     Some(match name {
         "gemm_small" => ProductKernel::GemmSmall,
         "gemm_large" => ProductKernel::GemmLarge,
+        "gemm_streamed" => ProductKernel::GemmStreamed,
         "gemm_wgmma_128" => ProductKernel::GemmWgmma128,
         "gemm_wgmma_256" => ProductKernel::GemmWgmma256,
         _ if name.starts_with("gemv_") => ProductKernel::Gemv,
@@ -128,10 +129,11 @@ pub fn to_text(tuning: &Tuning) -> String {
         let rules: Vec<String> = choices.product.iter().map(|r| line(json!(r))).collect();
         format!(
             "  \"{name}\": {{\n    \"product\": [\n      {}\n    ],\n    \
-             \"prefill_attention\": {},\n    \"kcache_attention\": {}\n  }}",
+             \"prefill_attention\": {},\n    \"kcache_attention\": {},\n    \"fused_products\": {}\n  }}",
             rules.join(",\n      "),
             json!(choices.prefill_attention),
             json!(choices.kcache_attention),
+            json!(choices.fused_products),
         )
     };
     let images: Vec<String> = tuning.0.iter().map(image).collect();
