@@ -20,6 +20,33 @@ pub fn block_max(value: f32, scratch: Shared<f32>) -> f32 {
     warp::warp_max(exchange(value, f32::NEG_INFINITY, scratch))
 }
 
+/// The largest of the block's `values`, each by itself, the same in every thread. `scratch` as in
+/// [`sum_before`]; `N` times the warps of the block are at most [`MAX_WARPS`].
+#[inline(always)]
+pub fn block_largest<const N: usize>(mut values: [u32; N], scratch: Shared<u32>) -> [u32; N] {
+    let warps = thread::block_dim_x() / warp::SIZE;
+    for value in &mut values {
+        let mut step = 1;
+        while step < warp::SIZE {
+            *value = (*value).max(warp::warp_shuffle_xor(warp::ALL, *value, step));
+            step *= 2;
+        }
+    }
+    if warp::lane_id() == 0 {
+        for (i, value) in values.iter().enumerate() {
+            scratch.write(i as u32 * warps + warp::warp_id(), *value);
+        }
+    }
+    thread::sync_threads();
+    for (i, value) in values.iter_mut().enumerate() {
+        for warp in 0..warps {
+            *value = (*value).max(scratch.read(i as u32 * warps + warp));
+        }
+    }
+    thread::sync_threads();
+    values
+}
+
 /// Gives lane `i` of every warp the value of warp `i`, or `neutral` past the last warp.
 #[inline(always)]
 fn exchange(value: f32, neutral: f32, scratch: Shared<f32>) -> f32 {
@@ -70,6 +97,20 @@ pub fn count_before(bit: bool, counts: Shared<u32>) -> (u32, u32) {
     let (before, all) = warps_before(ballot.count_ones(), counts);
     let lanes_before = (1 << warp::lane_id()) - 1;
     (before + (ballot & lanes_before).count_ones(), all)
+}
+
+/// As [`count_before`], of two bits: what is before for each, and of all.
+#[inline(always)]
+pub fn count_two_before(bits: [bool; 2], counts: Shared<u32>) -> ([u32; 2], [u32; 2]) {
+    let ballots = bits.map(|bit| warp::warp_vote_ballot(warp::ALL, bit));
+    let [first, second] = ballots.map(u32::count_ones);
+    // A block has at most 1024 threads, so that both counts fit in a word.
+    let (before, all) = warps_before(first | second << 16, counts);
+    let lanes_before = (1 << warp::lane_id()) - 1;
+    let [first, second] = ballots.map(|ballot| (ballot & lanes_before).count_ones());
+    let split = |both: u32| [both & 0xffff, both >> 16];
+    let before = split(before);
+    ([before[0] + first, before[1] + second], split(all))
 }
 
 /// The sum of the values of the warps before this one, and of all.

@@ -4,7 +4,7 @@ use cuda_std::{Global, GlobalMut, Shared, U32x2, kernel, math, shared_array, thr
 
 use crate::decode_scores::MAX_GROUP;
 use crate::softmax::{Softmax, merge_partials};
-use crate::top_n::{Keys, SCRATCH};
+use crate::top_n::{Keys, Limits, SCRATCH};
 
 /// Threads of a block.
 pub const THREADS: u32 = 1024;
@@ -129,7 +129,13 @@ pub fn select_rows(
         candidates.weigh((scores, score_stride), statistics, group, group_score);
         let key = |i: u32| mass.read(i as usize).to_bits();
         // A mass is never negative, so that a larger one has a larger key.
-        Keys { first, end, key }.take(chosen, scratch, |rank, i| middle.write(rank as usize, i));
+        let keys = Keys {
+            first,
+            end,
+            limits: Limits::NONE,
+            key,
+        };
+        keys.take(chosen, scratch, |rank, i| middle.write(rank as usize, i));
     }
     write_range(middle.offset(chosen as usize), end, length);
     if thread::thread_idx_x() == 0 {

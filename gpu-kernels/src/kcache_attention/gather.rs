@@ -16,8 +16,11 @@ use super::{THREADS, WARPS};
 use crate::KV_BLOCK;
 use crate::decode_scores::MAX_GROUP;
 
+/// Rows that a thread finds the addresses and weights of at once.
+const EACH: usize = 2;
+
 /// Rows whose addresses and weights are found at once.
-const BATCH: u32 = 2 * THREADS;
+const BATCH: u32 = EACH as u32 * THREADS;
 
 /// Words of a row that a lane reads: word `lane`, and every 32nd after it.
 pub const fn words(dim: usize) -> usize {
@@ -68,30 +71,76 @@ impl<T: Float16> Sources<T> {
         self.range.first + self.chosen + length - self.range.end
     }
 
-    /// The position of a row, its address, and the address of the slot that it should be copied to
-    /// or null.
+    /// Where the rows at `indices` are to be found; those past the last, nowhere. What is read for
+    /// all of them is under way at once.
     #[inline(always)]
-    fn locate<const DIM: u32>(&self, pair: &Pair, index: u32) -> (u32, Global<T>, GlobalMut<T>) {
-        let Range { first, end } = self.range;
-        let nowhere = GlobalMut::from_address(0);
-        let near = |row: u32| self.near.offset((row * DIM) as usize);
-        if index < first {
-            return (index, near(index), nowhere);
-        }
-        if index >= first + self.chosen {
-            let position = end + index - first - self.chosen;
-            return (position, near(self.sinks + position % self.window), nowhere);
-        }
-        let [position, slot] = self.rows.read((index - first) as usize).0;
-        let hot = self.hot.offset((slot & !FETCHED) as usize * DIM as usize);
-        if slot & FETCHED == 0 {
-            return (position, hot.as_const(), nowhere);
-        }
-        let block = Global::<T>::from_address(self.table.read((position / KV_BLOCK) as usize));
-        let row = (pair.kv_head * KV_BLOCK + position % KV_BLOCK) * DIM;
-        let target = if slot == NOT_HOT { nowhere } else { hot };
-        (position, block.offset(row as usize), target)
+    fn locate<const DIM: u32>(&self, pair: &Pair, indices: [u32; EACH]) -> [Located<T>; EACH] {
+        let selected = indices.map(|i| i.wrapping_sub(self.range.first));
+        let rows = selected.map(|i| match i < self.chosen {
+            true => self.rows.read(i as usize).0,
+            false => [0, 0],
+        });
+        let blocks = rows.map(|[position, slot]| match slot & FETCHED {
+            0 => 0,
+            _ => self.table.read((position / KV_BLOCK) as usize),
+        });
+        core::array::from_fn(|i| match selected[i] < self.chosen {
+            true => self.locate_selected::<DIM>(pair, rows[i], blocks[i]),
+            false => self.locate_near::<DIM>(indices[i]),
+        })
     }
+
+    /// A row that is always in device memory.
+    #[inline(always)]
+    fn locate_near<const DIM: u32>(&self, index: u32) -> Located<T> {
+        let Range { first, end } = self.range;
+        let (position, row) = if index < first {
+            (index, index)
+        } else {
+            let position = end + index - first - self.chosen;
+            (position, self.sinks + position % self.window)
+        };
+        Located {
+            position,
+            source: self.near.offset((row * DIM) as usize),
+            target: GlobalMut::from_address(0),
+        }
+    }
+
+    /// A row that was selected: its position and slot, and the address of its block of V if it must
+    /// be fetched.
+    #[inline(always)]
+    fn locate_selected<const DIM: u32>(
+        &self,
+        pair: &Pair,
+        [position, slot]: [u32; 2],
+        block: u64,
+    ) -> Located<T> {
+        let hot = self.hot.offset((slot & !FETCHED) as usize * DIM as usize);
+        let nowhere = GlobalMut::from_address(0);
+        if slot & FETCHED == 0 {
+            return Located {
+                position,
+                source: hot.as_const(),
+                target: nowhere,
+            };
+        }
+        let row = (pair.kv_head * KV_BLOCK + position % KV_BLOCK) * DIM;
+        Located {
+            position,
+            source: Global::from_address(block).offset(row as usize),
+            target: if slot == NOT_HOT { nowhere } else { hot },
+        }
+    }
+}
+
+/// A row of V.
+#[derive(Clone, Copy)]
+struct Located<T> {
+    position: u32,
+    source: Global<T>,
+    /// The slot that it should be copied to, or null.
+    target: GlobalMut<T>,
 }
 
 /// What the sum of a batch is made from, in shared memory.
@@ -190,25 +239,24 @@ fn prepare<T: Float16, const DIM: u32, const HEADS: usize>(
     room: &Room<T>,
     (first, count): (u32, u32),
 ) {
-    let mut index = thread::thread_idx_x();
-    while index < BATCH {
-        let valid = first + index < count;
-        let mut position = 0;
-        if valid {
-            let (at, source, target) = sources.locate::<DIM>(pair, first + index);
-            position = at;
-            room.sources().write(index, source.address());
-            room.targets().write(index, target.as_const().address());
+    let places: [u32; EACH] = core::array::from_fn(|i| thread::thread_idx_x() + i as u32 * THREADS);
+    let is_row = places.map(|place| first + place < count);
+    // Of one that is not there, what is there of the last.
+    let located = sources.locate::<DIM>(pair, places.map(|place| (first + place).min(count - 1)));
+    let weights: [[f32; HEADS]; EACH] = core::array::from_fn(|i| {
+        core::array::from_fn(|head| match is_row[i] && (head as u32) < pair.group {
+            true => weights.of(head as u32, located[i].position),
+            false => 0.0,
+        })
+    });
+    for i in 0..EACH {
+        let (place, row) = (places[i], located[i]);
+        room.sources().write(place, row.source.address());
+        room.targets().write(place, row.target.as_const().address());
+        for (head, &weight) in weights[i].iter().enumerate() {
+            room.weights()
+                .write(place * HEADS as u32 + head as u32, weight);
         }
-        for head in 0..HEADS as u32 {
-            let weight = if valid && head < pair.group {
-                weights.of(head, position)
-            } else {
-                0.0
-            };
-            room.weights().write(index * HEADS as u32 + head, weight);
-        }
-        index += THREADS;
     }
 }
 

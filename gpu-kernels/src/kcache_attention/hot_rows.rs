@@ -3,7 +3,7 @@
 use cuda_std::{GlobalMut, Shared, U32x2, thread};
 
 use super::THREADS;
-use crate::reduce::count_before;
+use crate::reduce::{count_before, sum_before};
 
 /// Of a selected row: it has no slot.
 pub const NOT_HOT: u32 = u32::MAX;
@@ -21,6 +21,9 @@ pub const NO_POSITION: u32 = u32::MAX;
 pub const fn shared_bytes(slots: u32) -> u32 {
     slots * 4
 }
+
+/// Neighbouring places of the order that a thread looks at.
+const AT_ONCE: usize = 4;
 
 /// The index of one KV head's hot rows.
 #[derive(Clone, Copy)]
@@ -52,9 +55,11 @@ impl HotRows {
         counts: Shared<u32>,
     ) -> u32 {
         let (used, victims) = (shared, shared.offset(self.slots));
+        // On its way while the rows are looked up.
+        let oldest = self.slots_at(AT_ONCE as u32 * thread::thread_idx_x());
         let hits = self.look_up(rows, count, used, counts);
         let taken = (count - hits).min(self.slots - hits);
-        self.take_oldest(taken, used, victims, counts);
+        self.take_oldest(taken, oldest, used, victims, counts);
         self.assign(rows, count, (hits, taken), victims, counts);
         hits
     }
@@ -92,29 +97,49 @@ impl HotRows {
         hits
     }
 
-    /// Moves the first `taken` unused slots from the order to `victims`, and closes up the others:
-    /// the last places of the order become free, as many as there are slots used or taken.
+    /// The slots of neighbouring places of the order; of places past the last, any.
     #[inline(always)]
-    fn take_oldest(self, taken: u32, used: Shared<u16>, victims: Shared<u16>, counts: Shared<u32>) {
+    fn slots_at(self, place: u32) -> [u16; AT_ONCE] {
+        let last = self.slots - 1;
+        core::array::from_fn(|i| self.order.read((place + i as u32).min(last) as usize))
+    }
+
+    /// Moves the first `taken` unused slots from the order to `victims`, and closes up the others:
+    /// the last places of the order become free, as many as there are slots used or taken. `oldest`
+    /// are those at the thread's first places.
+    #[inline(always)]
+    fn take_oldest(
+        self,
+        taken: u32,
+        oldest: [u16; AT_ONCE],
+        used: Shared<u16>,
+        victims: Shared<u16>,
+        counts: Shared<u32>,
+    ) {
         let (mut before, mut start) = (0, 0);
+        let mut here = oldest;
         while start < self.slots {
-            let i = start + thread::thread_idx_x();
-            let slot = if i < self.slots {
-                self.order.read(i as usize)
-            } else {
-                0
-            };
-            let unused = i < self.slots && used.read(u32::from(slot)) == 0;
-            // After it every slot of this round has been read, and none of a later one is written.
-            let (here, all) = count_before(unused, counts);
-            let rank = before + here;
-            if unused && rank < taken {
-                victims.write(rank, slot);
-            } else if unused {
-                self.order.write((rank - taken) as usize, slot);
+            let place = start + AT_ONCE as u32 * thread::thread_idx_x();
+            // No place of a later round is written in this one.
+            let ahead = self.slots_at(place + AT_ONCE as u32 * THREADS);
+            let unused: [bool; AT_ONCE] = core::array::from_fn(|i| {
+                place + (i as u32) < self.slots && used.read(u32::from(here[i])) == 0
+            });
+            let count = unused.iter().map(|&unused| u32::from(unused)).sum();
+            // After it every slot of this round has been read.
+            let (rank, all) = sum_before(count, counts);
+            let mut rank = before + rank;
+            for (&slot, &unused) in here.iter().zip(&unused) {
+                if unused && rank < taken {
+                    victims.write(rank, slot);
+                } else if unused {
+                    self.order.write((rank - taken) as usize, slot);
+                }
+                rank += u32::from(unused);
             }
             before += all;
-            start += THREADS;
+            here = ahead;
+            start += AT_ONCE as u32 * THREADS;
         }
         thread::sync_threads();
     }

@@ -5,25 +5,25 @@
 //! shared memory. Where that leaves too much for shared memory, all positions of the range are
 //! ranked where they lie.
 
-use cuda_std::{GlobalMut, Shared, U32x2, thread};
+use cuda_std::{GlobalMut, Shared, U32x2, U32x4, thread};
 
 use super::THREADS;
 use super::hot_rows::NOT_HOT;
 use super::scores::{RUN, Values};
 use crate::KV_BLOCK;
-use crate::reduce::sum_before;
-use crate::top_n::{Keys, SCRATCH};
+use crate::reduce::{MAX_WARPS, block_largest, sum_before};
+use crate::top_n::{Keys, Limits, SCRATCH};
 
 /// Bytes of shared memory for ranking up to `candidates` positions.
 pub const fn shared_bytes(candidates: u32) -> u32 {
     candidates * 12
 }
 
-/// Bits of the bound that are not told apart: it may be a little low, and is found in half the time.
-const BOUND_IGNORES: u32 = 16;
-
 /// Runs in a block of K, whose maxima one access reads.
 const RUNS: u32 = KV_BLOCK / RUN;
+
+/// Accesses that a thread has under way: what selects waits for memory more than for anything else.
+const AT_ONCE: usize = 4;
 
 /// The positions that compete: from `first` to before `end`.
 #[derive(Clone, Copy)]
@@ -34,11 +34,20 @@ pub struct Range {
     pub end: u32,
 }
 
+/// The blocks of K that the range has a part in.
+#[derive(Clone, Copy)]
+struct Blocks {
+    first: u32,
+    end: u32,
+    /// Whether the largest keys of their runs are in shared memory.
+    kept: bool,
+}
+
 /// Selects among positions by their values.
 pub struct Selection {
     /// What each position is worth.
     pub values: Values,
-    /// Room for keys, positions and runs, `capacity` of each.
+    /// Room for keys, positions and runs, `capacity` of each, at a multiple of 16 bytes.
     pub shared: Shared<u32>,
     /// How many candidates have room.
     pub capacity: u32,
@@ -62,10 +71,16 @@ impl Selection {
                 i += THREADS;
             }
         } else if chosen > 0 {
-            let bound = self.bound(range, chosen);
-            let runs = self.list_runs(range, bound);
+            let (first_block, end_block) = (first / KV_BLOCK, end.div_ceil(KV_BLOCK));
+            let blocks = Blocks {
+                first: first_block,
+                end: end_block,
+                kept: (end_block - first_block) * RUNS <= 2 * self.capacity,
+            };
+            let limits = self.limits(range, blocks, chosen);
+            let runs = self.list_runs(range, blocks, limits.low);
             let candidates = if runs <= self.capacity {
-                self.list_candidates(range, bound, runs)
+                self.list_candidates(range, limits.low, runs)
             } else {
                 u32::MAX
             };
@@ -82,7 +97,13 @@ impl Selection {
                     self.values.key(i)
                 }
             };
-            Keys { first, end, key }.take(chosen, self.scratch, |rank, i| {
+            let keys = Keys {
+                first,
+                end,
+                limits,
+                key,
+            };
+            keys.take(chosen, self.scratch, |rank, i| {
                 put(rank, if listed { self.positions().read(i) } else { i });
             });
         }
@@ -100,85 +121,173 @@ impl Selection {
         self.shared.offset(2 * self.capacity)
     }
 
-    fn sums(&self) -> Shared<u32> {
-        self.scratch.offset(SCRATCH - crate::reduce::MAX_WARPS)
+    /// Where the largest keys of runs are kept, those of a block together: where keys and positions
+    /// of candidates will be.
+    fn kept_runs(&self) -> Shared<U32x4> {
+        self.shared.cast()
     }
 
-    /// A key that at least `chosen` positions of the range reach; 0 where the runs are too few to
-    /// tell one. Of whole blocks of K; several count as one where they are too many.
+    fn sums(&self) -> Shared<u32> {
+        self.scratch.offset(SCRATCH - MAX_WARPS)
+    }
+
+    /// Between which keys the `chosen` heaviest positions lie. At least so many reach the lower one,
+    /// and not many more runs; it is 0 where there are too few runs to tell.
     #[inline(always)]
-    fn bound(&self, range: Range, chosen: u32) -> u32 {
+    fn limits(&self, range: Range, blocks: Blocks, chosen: u32) -> Limits {
+        // Only of whole blocks is it known that the largest of a run is in the range.
         let first = range.first.div_ceil(KV_BLOCK);
-        let blocks = (range.end / KV_BLOCK).saturating_sub(first);
-        let room = 2 * self.capacity;
-        let single = blocks * RUNS <= room;
-        let (per_unit, units) = if single {
-            (1, blocks * RUNS)
+        let whole = (first, (range.end / KV_BLOCK).max(first));
+        let units = if blocks.kept {
+            self.keep_runs(blocks, whole)
         } else {
-            let per_unit = blocks.div_ceil(room.max(1));
-            (per_unit, blocks.div_ceil(per_unit))
+            self.keep_units(whole)
         };
-        if units < chosen || units > room {
-            return 0;
+        let low = if units.count < chosen {
+            0
+        } else {
+            let keys = Keys {
+                first: units.first,
+                end: units.first + units.count,
+                limits: units.limits,
+                key: |i| self.shared.read(i),
+            };
+            keys.threshold(chosen, chosen / 4, self.scratch).0
+        };
+        Limits {
+            low,
+            high: units.largest,
         }
-        let mut start = thread::thread_idx_x() * per_unit;
-        while start < blocks {
-            let mut keys = [0; RUNS as usize];
-            for block in start..(start + per_unit).min(blocks) {
-                let within = self.values.keys_of_four_runs(first + block);
-                for run in 0..RUNS as usize {
-                    keys[run] = keys[run].max(within[run]);
+    }
+
+    /// Keeps the largest key of each run of the blocks.
+    #[inline(always)]
+    fn keep_runs(&self, blocks: Blocks, (first, end): (u32, u32)) -> Units {
+        let mut seen = Seen::default();
+        let mut block = blocks.first + thread::thread_idx_x();
+        while block < blocks.end {
+            let at = |i: usize| block + i as u32 * THREADS;
+            let keys: [[u32; RUNS as usize]; AT_ONCE] = core::array::from_fn(|i| {
+                let block = at(i).min(blocks.end - 1);
+                self.values.keys_of_four_runs(block)
+            });
+            for (i, &keys) in keys.iter().enumerate() {
+                if at(i) < blocks.end {
+                    let place = at(i) - blocks.first;
+                    self.kept_runs().write(place, U32x4(keys));
+                    seen.add(keys, first <= at(i) && at(i) < end);
                 }
             }
-            if single {
-                for run in 0..RUNS {
-                    self.shared.write(start * RUNS + run, keys[run as usize]);
-                }
-            } else {
-                let [a, b, c, d] = keys;
-                self.shared.write(start / per_unit, a.max(b).max(c).max(d));
-            }
-            start += THREADS * per_unit;
+            block += AT_ONCE as u32 * THREADS;
         }
-        thread::sync_threads();
-        let key = |i| self.shared.read(i);
-        let (bound, _) = Keys {
+        Units {
+            first: (first - blocks.first) * RUNS,
+            count: (end - first) * RUNS,
+            ..seen.of_block(self.sums())
+        }
+    }
+
+    /// Keeps the largest key of each whole block from `first` on, or of several where they are too
+    /// many.
+    #[inline(always)]
+    fn keep_units(&self, (first, end): (u32, u32)) -> Units {
+        let room = 2 * self.capacity;
+        let per_unit = (end - first).div_ceil(room.max(1)).max(1);
+        let count = (end - first).div_ceil(per_unit).min(room);
+        let mut seen = Seen::default();
+        let mut unit = thread::thread_idx_x();
+        while unit < count {
+            let at = |i: usize| unit + i as u32 * THREADS;
+            let mut keys = [0; AT_ONCE];
+            for block in 0..per_unit {
+                let within: [[u32; RUNS as usize]; AT_ONCE] = core::array::from_fn(|i| {
+                    let block = first + at(i) * per_unit + block;
+                    self.values.keys_of_four_runs(block.min(end - 1))
+                });
+                for (key, &[a, b, c, d]) in keys.iter_mut().zip(&within) {
+                    *key = (*key).max(a.max(b).max(c.max(d)));
+                }
+            }
+            for (i, &key) in keys.iter().enumerate() {
+                if at(i) < count {
+                    self.shared.write(at(i), key);
+                    seen.add([key; RUNS as usize], true);
+                }
+            }
+            unit += AT_ONCE as u32 * THREADS;
+        }
+        Units {
             first: 0,
-            end: units,
-            key,
+            count,
+            // Of blocks that are partly in the range nothing was seen.
+            largest: u32::MAX,
+            ..seen.of_block(self.sums())
         }
-        .threshold(chosen, BOUND_IGNORES, self.scratch);
-        bound
     }
 
     /// Lists the runs that may hold positions which reach the bound, as many as have room, in
-    /// ascending order, and gives their number.
+    /// ascending order, and gives their number. A thread looks at neighbouring blocks.
     #[inline(always)]
-    fn list_runs(&self, range: Range, bound: u32) -> u32 {
+    fn list_runs(&self, range: Range, blocks: Blocks, bound: u32) -> u32 {
         let mut listed = 0;
-        let mut start = range.first / KV_BLOCK;
-        let blocks = range.end.div_ceil(KV_BLOCK);
-        while start < blocks {
-            let block = start + thread::thread_idx_x();
-            let mut active = 0;
-            if block < blocks {
-                let above = self.values.keys_of_four_runs(block);
-                for run in 0..RUNS {
-                    let from = block * KV_BLOCK + run * RUN;
-                    let inside = from < range.end && from + RUN > range.first;
-                    if inside && above[run as usize] >= bound {
-                        active |= 1 << run;
-                    }
+        let mut start = blocks.first;
+        while start < blocks.end {
+            let from = start + AT_ONCE as u32 * thread::thread_idx_x();
+            let keys: [[u32; RUNS as usize]; AT_ONCE] = core::array::from_fn(|i| {
+                let block = (from + i as u32).min(blocks.end - 1);
+                if blocks.kept {
+                    self.kept_runs().read(block - blocks.first).0
+                } else {
+                    self.values.keys_of_four_runs(block)
                 }
-            }
-            let (before, all) = sum_before(u32::count_ones(active), self.sums());
+            });
+            let mut active = reaching(&keys, bound, |i| {
+                let first = from * KV_BLOCK + i * RUN;
+                first < range.end && first + RUN > range.first
+            });
+            let (before, all) = sum_before(active.count_ones(), self.sums());
             let mut place = listed + before;
-            for run in 0..RUNS {
-                if active >> run & 1 == 1 {
-                    if place < self.capacity {
-                        self.runs().write(place, block * RUNS + run);
+            while active != 0 {
+                if place < self.capacity {
+                    let run = from * RUNS + active.trailing_zeros();
+                    self.runs().write(place, run);
+                }
+                place += 1;
+                active &= active - 1;
+            }
+            listed += all;
+            start += AT_ONCE as u32 * THREADS;
+        }
+        thread::sync_threads();
+        listed
+    }
+
+    /// Lists the positions of the listed runs that reach the bound with their keys, as many as have
+    /// room, in ascending order, and gives their number. A thread looks at a run.
+    #[inline(always)]
+    fn list_candidates(&self, range: Range, bound: u32, runs: u32) -> u32 {
+        let mut listed = 0;
+        let mut start = 0;
+        while start < runs {
+            let index = start + thread::thread_idx_x();
+            let first = self.runs().read(index.min(runs - 1)) * RUN;
+            let keys: [[u32; 4]; RUN as usize / 4] =
+                core::array::from_fn(|i| self.values.keys_of_four(first / 4 + i as u32));
+            let active = reaching(&keys, bound, |i| {
+                let position = first + i;
+                index < runs && range.first <= position && position < range.end
+            });
+            let (before, all) = sum_before(active.count_ones(), self.sums());
+            let mut place = listed + before;
+            for (four, keys) in keys.iter().enumerate() {
+                for (i, &key) in keys.iter().enumerate() {
+                    let i = 4 * four as u32 + i as u32;
+                    let is_listed = active >> i & 1 == 1;
+                    if is_listed && place < self.capacity {
+                        self.keys().write(place, key);
+                        self.positions().write(place, first + i);
                     }
-                    place += 1;
+                    place += u32::from(is_listed);
                 }
             }
             listed += all;
@@ -187,42 +296,68 @@ impl Selection {
         thread::sync_threads();
         listed
     }
+}
 
-    /// Lists the positions of the listed runs that reach the bound with their keys, as many as have
-    /// room, in ascending order, and gives their number. A thread looks at four neighbours.
-    #[inline(always)]
-    fn list_candidates(&self, range: Range, bound: u32, runs: u32) -> u32 {
-        let mut listed = 0;
-        let mut start = 0;
-        while start < runs {
-            let index = start + thread::thread_idx_x() / 4;
-            let mut position = 0;
-            let (mut keys, mut active) = ([0; 4], 0);
-            if index < runs {
-                position = self.runs().read(index) * RUN + thread::thread_idx_x() % 4 * 4;
-                keys = self.values.keys_of_four(position / 4);
-                for i in 0..4 {
-                    let inside = range.first <= position + i && position + i < range.end;
-                    if inside && keys[i as usize] >= bound {
-                        active |= 1 << i;
-                    }
-                }
+/// Bits of those of 16 keys that reach the bound and are `inside`.
+#[inline(always)]
+fn reaching(keys: &[[u32; 4]; 4], bound: u32, inside: impl Fn(u32) -> bool) -> u32 {
+    let mut bits = 0;
+    for (four, keys) in keys.iter().enumerate() {
+        for (i, &key) in keys.iter().enumerate() {
+            let i = 4 * four as u32 + i as u32;
+            if inside(i) && key >= bound {
+                bits |= 1 << i;
             }
-            let (before, all) = sum_before(u32::count_ones(active), self.sums());
-            let mut place = listed + before;
-            for i in 0..4 {
-                if active >> i & 1 == 1 {
-                    if place < self.capacity {
-                        self.keys().write(place, keys[i as usize]);
-                        self.positions().write(place, position + i);
-                    }
-                    place += 1;
-                }
-            }
-            listed += all;
-            start += THREADS / 4;
         }
-        thread::sync_threads();
-        listed
+    }
+    bits
+}
+
+/// Keys in shared memory, each the largest of a part of the range.
+struct Units {
+    /// The first of them that counts.
+    first: u32,
+    /// How many count.
+    count: u32,
+    /// Between which keys those lie that count.
+    limits: Limits,
+    /// No key of the range is larger.
+    largest: u32,
+}
+
+/// What a thread has seen of keys.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// Of those that count the least one, its bits turned round, and the largest.
+    limits: [u32; 2],
+    largest: u32,
+}
+
+impl Seen {
+    #[inline(always)]
+    fn add(&mut self, keys: [u32; RUNS as usize], counts: bool) {
+        for &key in &keys {
+            self.largest = self.largest.max(key);
+            if counts {
+                let [least, most] = self.limits;
+                self.limits = [least.max(!key), most.max(key)];
+            }
+        }
+    }
+
+    /// What the block has seen together, of keys that the caller knows.
+    #[inline(always)]
+    fn of_block(self, scratch: Shared<u32>) -> Units {
+        let [least, most] = self.limits;
+        let [least, most, largest] = block_largest([least, most, self.largest], scratch);
+        Units {
+            first: 0,
+            count: 0,
+            limits: Limits {
+                low: !least,
+                high: most,
+            },
+            largest,
+        }
     }
 }
