@@ -25,6 +25,8 @@ use kcache::backend::cuda::{Cuda, Tuning};
 use kcache::cache::{KvCounters, KvPolicy, Selection};
 use kcache::driver::{Device, DeviceChoice, Placement};
 use kcache::synthetic::Geometry;
+use kcache::trace::{Stage, block_times};
+use serde_json::json;
 
 use batch::{Batch, Fitting};
 use step::Bench;
@@ -62,12 +64,22 @@ struct Args {
     /// Attention alone, without weights.
     #[arg(long)]
     attention: bool,
+    /// Also tell what the blocks of attention do inside a launch, of a step more.
+    #[arg(long)]
+    blocks: bool,
     /// Which kernels take which work, as `tuning.json`; if not given, as compiled in.
     #[arg(long)]
     tuning: Option<PathBuf>,
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    /// Steps before those that are timed, those, and that which is looked into.
+    fn all_steps(&self) -> usize {
+        2 * self.steps + usize::from(self.blocks)
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -130,8 +142,27 @@ fn measure(args: &Args, backend: &Cuda, fitting: &Fitting) -> Result<()> {
     let mut line = report(args, &bench, times[times.len() / 2], &before);
     line["hot_rows"] = fitting.policy.hot_rows.into();
     line["fill_seconds"] = ((filled * 10.0).round() / 10.0).into();
+    if args.blocks {
+        line["blocks"] = blocks(&mut bench)?;
+    }
     println!("{line}");
     Ok(())
+}
+
+/// What the blocks of attention do in one step: microseconds of a block, the part of them under the
+/// scan of other blocks, and microseconds of a launch in which no block scans.
+fn blocks(bench: &mut Bench<'_>) -> Result<serde_json::Value> {
+    let times = block_times(&bench.traced_step()?);
+    let layers = bench.config.n_layers as f64;
+    let stage = |stage: &Stage| {
+        let us = 1e6 * stage.seconds / stage.blocks as f64;
+        let figures = json!({"us": us, "under_scan": stage.under_scan / stage.seconds});
+        (stage.range.to_string(), figures)
+    };
+    let mut figures: serde_json::Map<_, _> = times.stages.iter().map(stage).collect();
+    let alone = 1e6 * (times.seconds - times.scanning) / layers;
+    figures.insert("no_scan_us".into(), alone.into());
+    Ok(figures.into())
 }
 
 /// One JSON object: times in microseconds, the rate at which K was read.
@@ -146,7 +177,7 @@ fn report(args: &Args, bench: &Bench<'_>, seconds: f64, before: &KvCounters) -> 
         let bytes = cache.bytes();
         [0, 1, 2].map(|i| sum[i] + bytes[i])
     });
-    let mut line = serde_json::json!({
+    let mut line = json!({
         "engine": "kcache",
         "kv": format!("{:?}", args.kv).to_lowercase(),
         "geometry": args.geometry.name(),

@@ -9,6 +9,7 @@ use kcache::cache::KvCounters;
 use kcache::driver::DeviceBuffer;
 use kcache::models::config::ModelConfig;
 use kcache::synthetic::{Pool, layer_shapes};
+use kcache::trace::{Recording, Span};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -93,7 +94,7 @@ impl<'a> Bench<'a> {
             work,
             memo: StepMemo::default(),
             step: 0,
-            length: args.length - 2 * args.steps,
+            length: args.length - args.all_steps(),
         };
         bench.fill(&pool)?;
         Ok(bench)
@@ -162,6 +163,15 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// A step whose launches and blocks are noted.
+    pub fn traced_step(&mut self) -> Result<Vec<Span>> {
+        let _recording = Recording::start()?;
+        self.backend.start_profile(true)?;
+        let done = self.step();
+        let spans = self.backend.end_profile()?;
+        done.map(|()| spans)
+    }
+
     /// What all sequences counted.
     pub fn counters(&self) -> KvCounters {
         let mut sum = KvCounters::default();
@@ -201,8 +211,8 @@ impl Work {
         Ok(Self {
             rope: backend.rope(config)?,
             norm: backend.vector(&pool.shared(0, [1, q.max(hidden)])?)?,
-            queries: queries(backend, [2 * args.steps, batch, q], args.rho)?,
-            rows: backend.matrix(&pool.shared(1 << 21, [2 * args.steps * batch, kv])?)?,
+            queries: queries(backend, [args.all_steps(), batch, q], args.rho)?,
+            rows: backend.matrix(&pool.shared(1 << 21, [args.all_steps() * batch, kv])?)?,
             head: match args.attention {
                 true => None,
                 false => Some(backend.matrix(&pool.shared(0, head)?)?),

@@ -1,18 +1,18 @@
 //! The way of a pair through the kernel.
 
-use cuda_std::{Float16, Global, GlobalMut, Shared, U32x2, U32x4, dynamic_shared, thread};
+use cuda_std::{Float16, Global, GlobalMut, Shared, U32x2, dynamic_shared, thread};
 
 use super::gather::{Sources, gather};
 use super::hot_rows::HotRows;
 use super::output::Rest;
-use super::scan::{Keys, Target};
+use super::scan::{Keys, Target, Turn};
 use super::scores::{RUN, Scores, Weights};
 use super::select::{Range, Selection};
 use super::trace::{Mark, Trace};
 use super::words::Words;
 use super::{ADDRESSES, Arguments};
 use crate::KV_BLOCK;
-use crate::decode_scores::{MAX_GROUP, load_queries};
+use crate::decode_scores::MAX_GROUP;
 use crate::reduce::block_sum;
 use crate::softmax::{Softmax, merge_partials, write_partials};
 use crate::top_p::Masses;
@@ -52,26 +52,26 @@ impl Pair {
 impl<T: Float16, M: Trace> Arguments<T, M> {
     /// What every block does: `scan` gives a warp's softmax of queries over its part of the keys.
     #[inline(always)]
-    pub fn run<const DIM: u32, const PARTS: usize, const WORDS: usize, const AHEAD: usize>(
+    pub fn run<const DIM: u32, const WORDS: usize>(
         &self,
         words: Words,
-        scan: impl Fn(&[U32x4; PARTS], &Keys<T>, &Target, (u32, u32)) -> Softmax,
+        scan: impl Fn(&Turn<T, M>, &Keys<T>, &Target, (u32, u32)) -> Softmax,
     ) {
+        // No launch of a step writes the lengths.
         let pair = Pair::of_block(self.lengths, self.q_heads);
         if thread::block_idx_x() * self.split >= pair.length {
             return;
         }
-        self.trace.note(Mark::Begun);
         let splits = thread::grid_dim_x();
         let partials = self.partials.cast::<U32x2>();
         let partials = partials.offset(pair.head * splits as usize);
-        self.scan::<DIM, PARTS>(&pair, partials, words.softmaxes(), scan);
+        self.scan::<DIM>(&pair, partials, words.softmaxes(), scan);
         self.trace.note(Mark::Scanned);
         let blocks = pair.length.div_ceil(self.split);
         if self.is_last(&pair, blocks, words.arrived()) {
             let parts = (blocks, splits);
             merge_partials(words.stats(), partials.as_const(), pair.group, parts);
-            self.attend::<DIM, WORDS, AHEAD>(&pair, words);
+            self.attend::<DIM, WORDS>(&pair, words);
             self.trace.note(Mark::Done);
         }
     }
@@ -89,15 +89,18 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
 
     /// Scores the block's part of the keys and writes its share of the softmax.
     #[inline(always)]
-    fn scan<const DIM: u32, const PARTS: usize>(
+    fn scan<const DIM: u32>(
         &self,
         pair: &Pair,
         partials: GlobalMut<U32x2>,
         shared: Shared<U32x2>,
-        scan: impl Fn(&[U32x4; PARTS], &Keys<T>, &Target, (u32, u32)) -> Softmax,
+        scan: impl Fn(&Turn<T, M>, &Keys<T>, &Target, (u32, u32)) -> Softmax,
     ) {
-        let q = self.q.offset(pair.head * DIM as usize);
-        let q = load_queries::<T, DIM, PARTS>(q, pair.group);
+        let turn = Turn {
+            q: self.q.offset(pair.head * DIM as usize),
+            group: pair.group,
+            trace: self.trace,
+        };
         let table = pair.sequence * self.table_stride as usize;
         let keys = Keys::<T>::new::<DIM>(self.k_table.offset(table), pair);
         let target = Target {
@@ -107,7 +110,7 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
         };
         let split = thread::block_idx_x();
         let part = (split * self.split, (split + 1) * self.split);
-        let softmax = scan(&q, &keys, &target, part);
+        let softmax = scan(&turn, &keys, &target, part);
         let (partials, heads) = (partials.offset(split as usize), (pair.group, MAX_GROUP));
         write_partials(partials, shared, softmax, heads, thread::grid_dim_x());
     }
@@ -130,11 +133,7 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
 
     /// Selects, looks up and sums the rows of V of a pair that is scored.
     #[inline(always)]
-    fn attend<const DIM: u32, const WORDS: usize, const AHEAD: usize>(
-        &self,
-        pair: &Pair,
-        words: Words,
-    ) {
+    fn attend<const DIM: u32, const WORDS: usize>(&self, pair: &Pair, words: Words) {
         let weights = Weights {
             scores: self.scores(pair),
             stats: words.stats(),
@@ -182,11 +181,11 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
         let room = dynamic_shared(0);
         let out = self.out.offset(pair.head * DIM as usize);
         if pair.group == 1 {
-            gather::<T, DIM, 1, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            gather::<T, DIM, 1, WORDS>(&sources, &weights, pair, room, rest.kept);
             rest.write::<T, DIM>(out, (room.cast(), 1), pair);
         } else {
             const ALL: usize = MAX_GROUP as usize;
-            gather::<T, DIM, ALL, WORDS, AHEAD>(&sources, &weights, pair, room, rest.kept);
+            gather::<T, DIM, ALL, WORDS>(&sources, &weights, pair, room, rest.kept);
             rest.write::<T, DIM>(out, (room.cast(), MAX_GROUP), pair);
         }
     }

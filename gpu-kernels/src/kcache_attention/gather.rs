@@ -1,12 +1,13 @@
 //! The weighted sum of the selected rows of V, from wherever each of them lies.
 //!
 //! Addresses and weights of a batch of rows are found at once, a thread for each row. Then every
-//! warp sums rows of its own, read straight into registers with many under way: no warp waits for
-//! another before all are done. A row fetched from the host goes from there into its slot as well.
+//! warp sums rows of its own, by way of a ring in shared memory that most of them fit in together, so
+//! that the host is waited for once: no warp waits for another before all are done. A row fetched
+//! from the host goes from there into its slot as well.
 
 use core::marker::PhantomData;
 
-use cuda_std::{Element, Float16, Global, GlobalMut, Shared, U32x2, thread, warp};
+use cuda_std::{Element, Float16, Global, GlobalMut, Shared, U32x2, async_copy, thread, warp};
 
 use super::attend::Pair;
 use super::hot_rows::{FETCHED, NOT_HOT};
@@ -27,18 +28,34 @@ pub const fn words(dim: usize) -> usize {
     dim.div_ceil(2 * warp::SIZE as usize)
 }
 
-/// Rows that a warp has under way.
-pub const fn ahead(dim: usize) -> usize {
-    if dim > 128 { 8 } else { 16 }
+/// Stages of a warp's ring, a power of two. Each takes what one copy of all lanes moves, 16 bytes a
+/// lane.
+const STAGES: u32 = 16;
+
+/// Lanes that copy one row.
+const fn lanes(dim: u32) -> u32 {
+    dim / 8
 }
+
+/// Rows of a stage.
+const fn rows_at_once(dim: u32) -> u32 {
+    warp::SIZE / lanes(dim)
+}
+
+/// Elements of a warp's ring.
+const fn ring(dim: u32) -> u32 {
+    STAGES * rows_at_once(dim) * dim
+}
+
+/// Bytes of the places and weights of a batch, a multiple of 16.
+const PLACES: u32 = BATCH * (2 * size_of::<u64>() as u32 + MAX_GROUP * size_of::<f32>() as u32);
 
 /// Bytes of shared memory for heads of `dim` elements.
 pub const fn shared_bytes(dim: u32) -> u32 {
-    let places = 2 * BATCH * size_of::<u64>() as u32;
-    let weights = BATCH * MAX_GROUP * size_of::<f32>() as u32;
+    let rings = WARPS * ring(dim) * 2;
     let sums = WARPS * MAX_GROUP * dim * size_of::<f32>() as u32;
-    if places + weights > sums {
-        places + weights
+    if PLACES + rings > sums {
+        PLACES + rings
     } else {
         sums
     }
@@ -164,6 +181,12 @@ impl<T: Element> Room<T> {
     fn weights(&self) -> Shared<f32> {
         self.targets().offset(BATCH).cast()
     }
+
+    /// The ring of the running warp.
+    fn ring(&self, dim: u32) -> Shared<T> {
+        let rings = self.start.offset(PLACES).cast::<T>();
+        rings.offset(warp::warp_id() * ring(dim))
+    }
 }
 
 /// What a warp has summed for each head: its lane's words of the rows, and the weights.
@@ -176,13 +199,7 @@ struct Sums<const HEADS: usize, const WORDS: usize> {
 /// the shared memory from `shared` on, and its probabilities to `kept [WARPS, MAX_GROUP]`; both may
 /// be read afterwards. There are at most `HEADS` query heads.
 #[inline(always)]
-pub fn gather<
-    T: Float16,
-    const DIM: u32,
-    const HEADS: usize,
-    const WORDS: usize,
-    const AHEAD: usize,
->(
+pub fn gather<T: Float16, const DIM: u32, const HEADS: usize, const WORDS: usize>(
     sources: &Sources<T>,
     weights: &Weights,
     pair: &Pair,
@@ -204,7 +221,7 @@ pub fn gather<
         thread::sync_threads();
         prepare::<T, DIM, HEADS>(sources, weights, pair, &room, (first, count));
         thread::sync_threads();
-        sum_batch::<T, DIM, HEADS, WORDS, AHEAD>(&room, (count - first).min(BATCH), &mut sums);
+        sum_batch::<T, DIM, HEADS, WORDS>(&room, (count - first).min(BATCH), &mut sums);
         first += BATCH;
     }
     thread::sync_threads();
@@ -260,54 +277,71 @@ fn prepare<T: Float16, const DIM: u32, const HEADS: usize>(
     }
 }
 
-/// Adds the rows of a batch: to a warp every `WARPS`-th.
+/// Adds the rows of a batch: to a warp every `WARPS`-th stage of them.
 #[inline(always)]
-fn sum_batch<
-    T: Float16,
-    const DIM: u32,
-    const HEADS: usize,
-    const WORDS: usize,
-    const AHEAD: usize,
->(
+fn sum_batch<T: Float16, const DIM: u32, const HEADS: usize, const WORDS: usize>(
     room: &Room<T>,
     count: u32,
     sums: &mut Sums<HEADS, WORDS>,
 ) {
-    let row = |i: u32| warp::warp_id() + i * WARPS;
-    let mut words: [[u32; WORDS]; AHEAD] =
-        core::array::from_fn(|i| load::<T, DIM, WORDS>(room, row(i as u32), count));
-    let mut first = 0;
-    while row(first) < count {
-        for (i, words) in words.iter_mut().enumerate() {
-            let index = row(first + i as u32);
+    for stage in 0..STAGES {
+        start::<T, DIM>(room, stage, count);
+    }
+    let mut stage = 0;
+    while first_row(DIM, stage) < count {
+        async_copy::wait::<{ STAGES - 1 }>();
+        warp::sync_warp(warp::ALL);
+        for row in 0..rows_at_once(DIM) {
+            let index = first_row(DIM, stage) + row;
             if index < count {
-                add(room, index, words, sums);
-                keep_fetched::<T, DIM, WORDS>(room, index, words);
+                let words = read::<T, DIM, WORDS>(room, stage, row);
+                add(room, index, &words, sums);
+                keep_fetched::<T, DIM, WORDS>(room, index, &words);
             }
-            *words = load::<T, DIM, WORDS>(room, index + AHEAD as u32 * WARPS, count);
         }
-        first += AHEAD as u32;
+        // All lanes have read the stage.
+        warp::sync_warp(warp::ALL);
+        start::<T, DIM>(room, stage + STAGES, count);
+        stage += 1;
     }
 }
 
-/// The lane's words of a row of the batch, if there is one.
+/// The first row of the batch that is in a stage of the warp.
 #[inline(always)]
-fn load<T: Float16, const DIM: u32, const WORDS: usize>(
-    room: &Room<T>,
-    index: u32,
-    count: u32,
-) -> [u32; WORDS] {
-    let mut words = [0; WORDS];
-    if index < count {
-        let row = Global::<u32>::from_address(room.sources().read(index));
-        for (word, value) in words.iter_mut().enumerate() {
-            let place = warp::lane_id() + word as u32 * warp::SIZE;
-            if 2 * place < DIM {
-                *value = row.read(place as usize);
-            }
-        }
+fn first_row(dim: u32, stage: u32) -> u32 {
+    (stage * WARPS + warp::warp_id()) * rows_at_once(dim)
+}
+
+/// Starts copying the rows of a stage, if there are any.
+#[inline(always)]
+fn start<T: Float16, const DIM: u32>(room: &Room<T>, stage: u32, count: u32) {
+    let lane = warp::lane_id();
+    let (row, part) = (lane / lanes(DIM), lane % lanes(DIM));
+    let index = first_row(DIM, stage) + row;
+    if row < rows_at_once(DIM) && index < count {
+        let source = Global::<T>::from_address(room.sources().read(index));
+        let place = stage % STAGES * rows_at_once(DIM) * DIM + 8 * lane;
+        let target = room.ring(DIM).offset(place);
+        async_copy::copy_16(target, source.offset(8 * part as usize), 16);
     }
-    words
+    async_copy::commit();
+}
+
+/// The lane's words of a row of a stage.
+#[inline(always)]
+fn read<T: Float16, const DIM: u32, const WORDS: usize>(
+    room: &Room<T>,
+    stage: u32,
+    row: u32,
+) -> [u32; WORDS] {
+    let row = room
+        .ring(DIM)
+        .offset((stage % STAGES * rows_at_once(DIM) + row) * DIM);
+    let row = row.cast::<u32>();
+    core::array::from_fn(|word| {
+        let place = warp::lane_id() + word as u32 * warp::SIZE;
+        if 2 * place < DIM { row.read(place) } else { 0 }
+    })
 }
 
 /// Adds a row, times what each head weighs it.

@@ -93,23 +93,18 @@ macro_rules! scan {
         scan_copied::BARRIERS * 2
     };
     (registers, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
-        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
-            $words,
-            |q, keys, target, part| {
-                scan::scan::<$element, $dim, $parts, { scan::steps($dim) }>(q, keys, target, part)
-            },
-        )
+        $arguments.run::<$dim, { gather::words($dim) }>($words, |turn, keys, target, part| {
+            const STEPS: usize = scan::steps($dim);
+            scan::scan::<$element, _, $dim, $parts, STEPS>(turn, keys, target, part)
+        })
     };
     (copies, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
         let barriers = $words.after().cast();
         let ring = scan_copied::Ring::<$element>::new::<$dim>(dynamic_shared(0), barriers);
-        $arguments.run::<$dim, $parts, { gather::words($dim) }, { gather::ahead($dim) }>(
-            $words,
-            |q, keys, target, part| {
-                const STEPS: usize = scan_copied::steps($dim);
-                scan_copied::scan::<$element, $dim, $parts, STEPS>(q, keys, target, ring, part)
-            },
-        )
+        $arguments.run::<$dim, { gather::words($dim) }>($words, |turn, keys, target, part| {
+            const STEPS: usize = scan_copied::steps($dim);
+            scan_copied::scan::<$element, _, $dim, $parts, STEPS>(turn, keys, target, ring, part)
+        })
     };
 }
 
@@ -215,7 +210,7 @@ macro_rules! kernels {
             scale: f32,
             $($marks: GlobalMut<u64>,)?
         ) {
-            grid::take_turn();
+            grid::release_next();
             let words = shared_array![u32; Words::COUNT + scan!(words $scan)];
             let words = Words(words);
             let arguments = Arguments {

@@ -4,13 +4,14 @@
 //! keys are done, the load of their successors in the next chunk starts. So about 256 bytes of each
 //! lane are under way at any time, without shared memory and without barriers.
 
-use cuda_std::{Float16, Global, U32x2, U32x4, math, warp};
+use cuda_std::{Float16, Global, U32x2, U32x4, grid, math, warp};
 
 use super::WARPS;
 use super::attend::Pair;
 use super::scores::{RUN, Scores};
+use super::trace::{Mark, Trace};
 use crate::KV_BLOCK;
-use crate::decode_scores::{PART, score};
+use crate::decode_scores::{PART, load_queries, score};
 use crate::softmax::Softmax;
 
 /// Keys of one product.
@@ -23,6 +24,27 @@ pub const fn steps(dim: usize) -> usize {
         64 => 8,
         96 | 128 => 4,
         _ => 2,
+    }
+}
+
+/// The turn of a launch, for which every thread waits before it touches what launches ahead write:
+/// all but the keys of earlier steps, and where these are.
+pub struct Turn<T, M> {
+    /// The queries of the pair.
+    pub q: Global<T>,
+    /// How many they are.
+    pub group: u32,
+    /// Where it is noted.
+    pub trace: M,
+}
+
+impl<T: Float16, M: Trace> Turn<T, M> {
+    /// Waits for it, and gives the lane's words of the queries.
+    #[inline(always)]
+    pub fn take<const DIM: u32, const PARTS: usize>(&self) -> [U32x4; PARTS] {
+        grid::wait_for_previous();
+        self.trace.note(Mark::Begun);
+        load_queries::<T, DIM, PARTS>(self.q, self.group)
     }
 }
 
@@ -136,12 +158,13 @@ impl Target {
 /// Scores the blocks of K from `first` to `end`, each by one warp, and gives the warp's softmax: of
 /// head `h` in lanes `4 · h` to `4 · h + 3`. The last block of the sequence is scored whole.
 #[inline(always)]
-pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
-    q: &[U32x4; PARTS],
+pub fn scan<T: Float16, M: Trace, const DIM: u32, const PARTS: usize, const STEPS: usize>(
+    turn: &Turn<T, M>,
     keys: &Keys<T>,
     target: &Target,
     (first, end): (u32, u32),
 ) -> Softmax {
+    let q = turn.take::<DIM, PARTS>();
     let chunk = STEPS as u32 * STEP;
     let end = end.min(keys.length.next_multiple_of(KV_BLOCK));
     let mut position = first + warp::warp_id() * KV_BLOCK;
@@ -160,7 +183,7 @@ pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
         let block_after = keys.block(if after < end { after } else { next });
         let mut scores: Chunk<STEPS> = [[0.0; 2]; STEPS];
         for step in 0..STEPS {
-            scores[step] = score::<T, PARTS>(q, &words[step]);
+            scores[step] = score::<T, PARTS>(&q, &words[step]);
             words[step] = keys.load::<DIM, PARTS>(block, next + STEP * step as u32);
         }
         softmax = target.put(&mut scores, position, softmax);
@@ -168,7 +191,7 @@ pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
     }
     let mut scores: Chunk<STEPS> = [[0.0; 2]; STEPS];
     for step in 0..STEPS {
-        scores[step] = score::<T, PARTS>(q, &words[step]);
+        scores[step] = score::<T, PARTS>(&q, &words[step]);
     }
     target.put(&mut scores, position, softmax).merge_lanes(4)
 }

@@ -9,7 +9,8 @@ use cuda_std::mbarrier::{self, Barrier};
 use cuda_std::{Float16, Global, Shared, U32x4, bulk_copy, warp};
 
 use super::WARPS;
-use super::scan::{Chunk, Keys, STEP, Target, following};
+use super::scan::{Chunk, Keys, STEP, Target, Turn, following};
+use super::trace::Trace;
 use crate::KV_BLOCK;
 use crate::decode_scores::{PART, score};
 use crate::ring::Place;
@@ -115,20 +116,28 @@ impl Rows {
     }
 }
 
-/// As [`scan`](super::scan::scan), by way of the ring. The warp has read all that it copied.
+/// As [`scan`](super::scan::scan), by way of the ring. The warp has read all that it copied. Keys
+/// of earlier steps are on their way before the launch's turn has come.
 #[inline(always)]
-pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
-    q: &[U32x4; PARTS],
+pub fn scan<T: Float16, M: Trace, const DIM: u32, const PARTS: usize, const STEPS: usize>(
+    turn: &Turn<T, M>,
     keys: &Keys<T>,
     target: &Target,
     ring: Ring<T>,
     (first, end): (u32, u32),
 ) -> Softmax {
     let chunk = STEPS as u32 * STEP;
+    let early = end < target.length;
     let end = end.min(target.length.next_multiple_of(KV_BLOCK));
     let mut position = first + warp::warp_id() * KV_BLOCK;
     if position >= end {
+        turn.take::<DIM, PARTS>();
         return Softmax::EMPTY;
+    }
+    // The newest key is written by a launch ahead.
+    let mut q = [U32x4::default(); PARTS];
+    if !early {
+        q = turn.take::<DIM, PARTS>();
     }
     // The chunk to copy next; its block's address is there before it is needed.
     let mut next = position;
@@ -144,6 +153,9 @@ pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
     for stage in 0..STAGES {
         start_next(stage);
     }
+    if early {
+        q = turn.take::<DIM, PARTS>();
+    }
     let mut softmax = Softmax::EMPTY;
     let mut place = Place::<STAGES>::FIRST;
     while position < end {
@@ -152,7 +164,7 @@ pub fn scan<T: Float16, const DIM: u32, const PARTS: usize, const STEPS: usize>(
         let mut scores: Chunk<STEPS> = [[0.0; 2]; STEPS];
         for (step, scores) in scores.iter_mut().enumerate() {
             let words = ring.words::<DIM, PARTS>(place.stage, step as u32, count);
-            *scores = score::<T, PARTS>(q, &words);
+            *scores = score::<T, PARTS>(&q, &words);
         }
         warp::sync_warp(warp::ALL);
         start_next(place.stage);

@@ -7,15 +7,23 @@ use super::{gather, hot_rows, select, weigh};
 /// The most candidates that are ranked in shared memory.
 const MAX_CANDIDATES: u32 = 8192;
 
-/// Blocks that should share a multiprocessor: as many as leave each thread the registers it needs.
+/// Blocks that should share a multiprocessor: as many as leave each thread the registers it needs,
+/// of which heads of 96 take more, since a row of theirs is no power of two of parts.
 pub const fn min_blocks(dim: u32) -> u32 {
-    if dim > 128 { 2 } else { 3 }
+    match dim {
+        64 | 128 => 3,
+        _ => 2,
+    }
 }
 
 /// The same of the kernels that copy keys, which hold none in registers.
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub const fn min_blocks_copied(dim: u32) -> u32 {
-    if dim > 128 { 2 } else { 4 }
+    match dim {
+        64 | 128 => 4,
+        96 => 3,
+        _ => 2,
+    }
 }
 
 /// Bytes of dynamic shared memory of the kernels that hold keys in registers, for heads of `dim`

@@ -19,11 +19,6 @@ const ROWS_16: SkinnyShape = skinny::SHAPES[1];
 const ROWS_32: SkinnyShape = skinny::SHAPES[2];
 const ROWS_64: SkinnyShape = skinny::SHAPES[3];
 
-/// More rows are read from memory faster by way of registers.
-const fn for_one_row(shape: SkinnyShape) -> SkinnyShape {
-    SkinnyShape { rows: 1, ..shape }
-}
-
 const ADDING: [Shaped; 4] = [
     (ROWS_8, &skinny::GEMM_SKINNY_8_BF16),
     (ROWS_16, &skinny::GEMM_SKINNY_16_BF16),
@@ -45,9 +40,9 @@ const GATED: [Shaped; 4] = [
     (ROWS_64, &skinny::GEMM_SKINNY_GATED_64_BF16),
 ];
 
-/// `first`, then the others.
-const fn with(first: Shaped, [a, b, c, d]: [Shaped; 4]) -> [Shaped; 5] {
-    [first, a, b, c, d]
+/// `first`, then those for more than eight rows.
+const fn after(first: Shaped, [_, rows_16, rows_32, rows_64]: [Shaped; 4]) -> [Shaped; 4] {
+    [first, rows_16, rows_32, rows_64]
 }
 
 /// Weights are loaded into registers.
@@ -57,24 +52,15 @@ pub const REGISTERS: Names = Names {
     gated: &GATED,
 };
 
-/// Those of one row are copied to shared memory.
+/// Those of up to eight rows are copied to shared memory.
 pub const COPIES: Names = Names {
-    adding: &with(
-        (for_one_row(skinny::STREAMED), &skinny::GEMM_STREAMED_BF16),
-        ADDING,
-    ),
-    joint: &with(
-        (
-            for_one_row(skinny::STREAMED_JOINT),
-            &skinny::GEMM_STREAMED_JOINT_BF16,
-        ),
+    adding: &after((skinny::STREAMED, &skinny::GEMM_STREAMED_BF16), ADDING),
+    joint: &after(
+        (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_JOINT_BF16),
         JOINT,
     ),
-    gated: &with(
-        (
-            for_one_row(skinny::STREAMED_JOINT),
-            &skinny::GEMM_STREAMED_GATED_BF16,
-        ),
+    gated: &after(
+        (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_GATED_BF16),
         GATED,
     ),
 };
