@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what needs a GPU, and packs it into bundle/ for a machine that has a GPU and no Rust: copy
-# the folder there and run bundle/run.sh.
+# Builds what needs a GPU, and packs it into bundle.tar.xz for a machine that has a GPU and no Rust:
+# unpack it there and run bundle/run.sh.
 #
 #   tools/gpu-bundle.sh [--data PATH]... [--part I/N PATH]... [--data-only | [--c-api] CARGO-SELECTION...]
 #
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 limit_mib=64
 everything=(--lib --bins --test device_kernels --test demo_on_device --benches)
 
-rm -rf bundle
+rm -rf bundle bundle.tar.xz
 mkdir -p bundle/{tests,bin,benches,data}
 cp tools/gpu-bundle/*.sh bundle/
 cp -r --parents tests/data/checkpoints/qwen2-bf16 bundle/data
@@ -89,9 +89,12 @@ if [ -n "$c_api" ]; then
     rm -r "$prefix"
 fi
 
-mib=$(du -sm bundle | cut -f1)
 du -sh bundle/*/* bundle
+# Programs hold the kernels as text, which packs well.
+tar -cf - bundle | xz -T0 -3 >bundle.tar.xz
+mib=$(du -sm bundle.tar.xz | cut -f1)
 if [ "$mib" -gt $limit_mib ]; then
     echo "gpu-bundle: $mib MiB exceed the limit of $limit_mib MiB: select less, or send data in parts" >&2
     exit 1
 fi
+echo "gpu-bundle: bundle.tar.xz, $mib MiB"

@@ -3,7 +3,7 @@
 use cuda_std::Kernel;
 use gpu_kernels::gemm_skinny::{self, SkinnyShape};
 use half::bf16;
-use kcache::driver::{DeviceBuffer, Launch, Result};
+use kcache::driver::{DeviceBuffer, Launch, Result, TensorMap};
 
 use crate::device::{Bench, sets, wrong};
 
@@ -19,10 +19,11 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
     if bench.has_wgmma() {
         let streamed = &gemm_skinny::GEMM_STREAMED_GATED_BF16;
         kernels.push((gemm_skinny::STREAMED_JOINT, streamed));
+        kernels.push((gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_GATED_BF16));
     }
     // Of each form the kernel for the fewest rows that takes them.
     kernels.retain(|(shape, _)| m <= shape.rows as usize);
-    kernels.dedup_by_key(|(shape, _)| shape.threads);
+    kernels.dedup_by_key(|(shape, _)| (shape.threads, shape.box_rows));
     let times = kernels.into_iter().map(|(shape, kernel)| {
         let us = measure_one(bench, (shape.gated(), kernel), [m, n, k])?;
         Ok((kernel.name.to_owned(), us))
@@ -50,14 +51,26 @@ fn measure_one(
     let target = out.as_mut_slice();
     let sizes = [m, n, k].map(|size| size as u32);
     let grid = [sizes[1].div_ceil(shape.columns), 1, 1];
+    let map = |w: &DeviceBuffer<bf16>| {
+        let rows = shape.box_rows.unwrap_or(1);
+        TensorMap::new(w.as_slice(), [n, k], rows)
+    };
+    let maps = weights
+        .iter()
+        .map(|[gate, up]| Ok([map(gate)?, map(up)?]))
+        .collect::<Result<Vec<_>>>()?;
     let queue = |set: usize| {
-        let [gate, up] = &weights[set % weights.len()];
+        let set = set % weights.len();
         let launch = Launch::new(&function, grid, [shape.threads, 1, 1])
             .shared_bytes(shape.shared_bytes)
             .buffer_mut(&target)
-            .buffer(x.as_slice())
-            .buffer(gate.as_slice())
-            .buffer(up.as_slice());
+            .buffer(x.as_slice());
+        let launch = match shape.box_rows {
+            Some(_) => launch.value(&maps[set][0]).value(&maps[set][1]),
+            None => launch
+                .buffer(weights[set][0].as_slice())
+                .buffer(weights[set][1].as_slice()),
+        };
         let launch = launch.value(&sizes[0]).value(&sizes[1]).value(&sizes[2]);
         // SAFETY: the operands have these sizes.
         unsafe { launch.run(&bench.stream) }

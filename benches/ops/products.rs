@@ -18,8 +18,8 @@ const SMALL_ROWS: u32 = 256;
 enum Form {
     /// Addresses of `x` and `w`.
     Plain,
-    /// Addresses, and a residual.
-    Skinny,
+    /// Addresses, or a map of `w`, and a residual.
+    Skinny { box_rows: Option<u32> },
     /// Tensor maps.
     Maps { rows: u32, columns: u32 },
 }
@@ -79,14 +79,21 @@ fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
         (rows_32, &gemm_skinny::GEMM_SKINNY_32_BF16),
         (rows_64, &gemm_skinny::GEMM_SKINNY_64_BF16),
     ];
-    let by_copies = (gemm_skinny::STREAMED, &gemm_skinny::GEMM_STREAMED_BF16);
+    let by_copies = [
+        (gemm_skinny::STREAMED, &gemm_skinny::GEMM_STREAMED_BF16),
+        (gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_BF16),
+    ];
     let fits = |(shape, _): &&(SkinnyShape, &'static Kernel)| m <= shape.rows;
     let mut fitting: Vec<_> = by_registers.iter().find(fits).into_iter().collect();
-    fitting.extend(Some(&by_copies).filter(|copies| bench.has_wgmma() && fits(copies)));
+    if bench.has_wgmma() {
+        fitting.extend(by_copies.iter().filter(fits));
+    }
     for (shape, kernel) in fitting {
         list.push(Candidate {
             kernel,
-            form: Form::Skinny,
+            form: Form::Skinny {
+                box_rows: shape.box_rows,
+            },
             grid: [n.div_ceil(shape.columns), 1, 1],
             threads: shape.threads,
             shared_bytes: shape.shared_bytes,
@@ -136,7 +143,8 @@ impl Candidate {
         } = *operands;
         let (rows, columns) = match self.form {
             Form::Maps { rows, columns } => (rows, columns),
-            Form::Plain | Form::Skinny => (1, 1),
+            Form::Skinny { box_rows } => (1, box_rows.unwrap_or(1)),
+            Form::Plain => (1, 1),
         };
         let x_map = TensorMap::new(x.as_slice(), [m, k], rows)?;
         let w_maps: Vec<TensorMap> = w
@@ -152,11 +160,16 @@ impl Candidate {
                 .buffer_mut(&out);
             let launch = match self.form {
                 Form::Maps { .. } => launch.value(&x_map).value(&w_maps[set]),
-                Form::Plain | Form::Skinny => launch.buffer(x.as_slice()).buffer(w[set].as_slice()),
+                Form::Skinny { box_rows: Some(_) } => {
+                    launch.buffer(x.as_slice()).value(&w_maps[set])
+                }
+                Form::Skinny { box_rows: None } | Form::Plain => {
+                    launch.buffer(x.as_slice()).buffer(w[set].as_slice())
+                }
             };
             // No bias, and no residual.
             let launch = match self.form {
-                Form::Skinny => launch.address(0).address(0),
+                Form::Skinny { .. } => launch.address(0).address(0),
                 Form::Plain | Form::Maps { .. } => launch.address(0),
             };
             let launch = launch.value(&sizes[0]).value(&sizes[1]).value(&sizes[2]);

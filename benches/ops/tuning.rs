@@ -60,6 +60,7 @@ fn kernel(name: &str) -> Option<ProductKernel> {
     Some(match name {
         "gemm_small" => ProductKernel::GemmSmall,
         "gemm_large" => ProductKernel::GemmLarge,
+        "gemm_boxed" => ProductKernel::GemmBoxed,
         "gemm_streamed" => ProductKernel::GemmStreamed,
         "gemm_wgmma_128" => ProductKernel::GemmWgmma128,
         "gemm_wgmma_256" => ProductKernel::GemmWgmma256,

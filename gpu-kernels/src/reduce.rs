@@ -121,12 +121,13 @@ fn warps_before(value: u32, sums: Shared<u32>) -> (u32, u32) {
         sums.write(warp, value);
     }
     thread::sync_threads();
-    let warps = thread::block_dim_x() / warp::SIZE;
-    let value = if lane < warps { sums.read(lane) } else { 0 };
+    // Few warps: reading all of their values takes less time than a sum over lanes.
+    let (mut before, mut all) = (0, 0);
+    for other in 0..thread::block_dim_x() / warp::SIZE {
+        let value = sums.read(other);
+        before += if other < warp { value } else { 0 };
+        all += value;
+    }
     thread::sync_threads();
-    let sum = running_sum(value);
-    (
-        warp::warp_shuffle_idx(warp::ALL, sum - value, warp),
-        warp::warp_shuffle_idx(warp::ALL, sum, warp::SIZE - 1),
-    )
+    (before, all)
 }

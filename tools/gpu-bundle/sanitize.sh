@@ -5,7 +5,8 @@
 #
 # First a kernel that is wrong on purpose: a tool that does not report it has not run. Each test is a
 # process of its own, so that a slow one does not hide the others. A test is clean if it passed, and
-# the tool found nothing. PROCESSES run at a time, each for SECONDS_EACH at most.
+# the tool found nothing. PROCESSES run at a time, each for SECONDS_EACH at most; ONLY those whose
+# name matches that expression.
 set -uo pipefail
 cd "$(dirname "$0")"
 
@@ -14,6 +15,7 @@ mkdir -p "$logs"
 logs=$(realpath "$logs")
 processes=${PROCESSES:-12}
 seconds=${SECONDS_EACH:-200}
+only=${ONLY:-.}
 export KCACHE_TEST_SIZES=small
 command -v compute-sanitizer >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 failed=0
@@ -56,7 +58,7 @@ for tool in memcheck racecheck; do
         continue
     fi
     mapfile -t names < <(tests/device_kernels --list 2>/dev/null |
-        sed -n 's/: test$//p' | grep -v canary)
+        sed -n 's/: test$//p' | grep -v canary | grep -E "$only")
     printf '%s\n' "${names[@]}" |
         xargs -P "$processes" -I{} bash -c "verdict $tool {}" | tee "$logs/$tool.log"
     clean=$(grep -c ' clean$' "$logs/$tool.log")

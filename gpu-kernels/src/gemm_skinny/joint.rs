@@ -1,6 +1,6 @@
 //! Products of one `x` with up to three matrices, such as those of Q, K and V, in one launch.
 
-use cuda_std::{Float16, Global, GlobalMut, bf16, f16, kernel, thread};
+use cuda_std::{Global, GlobalMut, bf16, f16, kernel, thread};
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 use super::Shallow;
@@ -8,9 +8,10 @@ use super::output::Output;
 use super::{Rows8, Rows16, Rows32, Rows64, Stored, Weights};
 
 /// One of the products, and the block's place in it.
-pub(super) struct Part<T> {
+pub(super) struct Part<W> {
     pub out: GlobalMut<f32>,
-    pub w: Global<T>,
+    /// The weights.
+    pub w: W,
     pub bias: Global<f32>,
     /// Rows of `w`.
     pub n: u32,
@@ -19,7 +20,7 @@ pub(super) struct Part<T> {
 /// The product that the running block has a part in, and the first row of weights there: blocks
 /// take `columns` rows each, of one product after the other.
 #[inline(always)]
-pub(super) fn part_of_block<T: Float16>(parts: [Part<T>; 3], columns: u32) -> (Part<T>, u32) {
+pub(super) fn part_of_block<W>(parts: [Part<W>; 3], columns: u32) -> (Part<W>, u32) {
     let [first, second, third] = parts;
     let mut block = thread::block_idx_x();
     let blocks = first.n.div_ceil(columns);
@@ -34,7 +35,7 @@ pub(super) fn part_of_block<T: Float16>(parts: [Part<T>; 3], columns: u32) -> (P
     (third, (block - blocks) * columns)
 }
 
-impl<T> Part<T> {
+impl<W> Part<W> {
     #[inline(always)]
     pub(super) fn output(&self, m: u32) -> Output {
         Output {

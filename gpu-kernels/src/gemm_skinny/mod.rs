@@ -7,6 +7,8 @@
 //!
 //! The weights come into registers, or, on Hopper (`streamed`), into shared memory by bulk copies.
 
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod boxed;
 mod joint;
 mod output;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
@@ -16,6 +18,8 @@ use cuda_std::{
     Float16, Global, GlobalMut, U32x4, bf16, dynamic_shared, f16, grid, kernel, thread, warp,
 };
 
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub use boxed::*;
 pub use joint::*;
 
 use output::{Output, Partial, write_gated};
@@ -42,6 +46,9 @@ pub struct SkinnyShape {
     pub threads: u32,
     /// Bytes of dynamic shared memory.
     pub shared_bytes: u32,
+    /// Rows of the boxes of the tensor maps by which the kernel takes weights; one that has none
+    /// takes their addresses.
+    pub box_rows: Option<u32>,
 }
 
 impl SkinnyShape {
@@ -50,6 +57,10 @@ impl SkinnyShape {
     pub const fn gated(self) -> Self {
         Self {
             columns: self.columns / 2,
+            box_rows: match self.box_rows {
+                Some(rows) => Some(rows / 2),
+                None => None,
+            },
             ..self
         }
     }
@@ -181,6 +192,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
     const X_TILES: usize = XT;
     const X_ROWS: u32 = 8 * XT as u32;
     const W_ROWS: u32 = 16 * WT as u32;
+    const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
     /// Blocks on a multiprocessor: two where their registers fit.
     const BLOCKS: u32 = if XT <= 2 { 2 } else { 1 };
     /// Elements of `k` between the steps of a warp.
@@ -189,7 +201,8 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         rows: Self::X_ROWS,
         columns: Self::W_ROWS,
         threads: Self::THREADS,
-        shared_bytes: Partial::bytes(SLICES, Self::X_ROWS, Self::W_ROWS),
+        shared_bytes: SLICES * Self::PARTIAL * 4,
+        box_rows: None,
     };
 
     /// The lane's row of each eight rows of weights.
@@ -268,7 +281,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         let partial = Partial {
             start: dynamic_shared(0),
             slices: SLICES,
-            x_rows: Self::X_ROWS,
+            stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
         partial.put(&Self::sums(weights, first, input));

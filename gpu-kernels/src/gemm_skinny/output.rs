@@ -5,23 +5,23 @@ use cuda_std::{Float16, Global, GlobalMut, Shared, thread, warp};
 use super::PADDING;
 use crate::swiglu::silu;
 
-/// The partial sums of a block, `[slices][rows of x][rows of w]`.
+/// The partial sums of a block: of each slice `[rows of x][rows of w]`.
 #[derive(Clone, Copy)]
 pub struct Partial {
     /// Where they lie.
     pub start: Shared<f32>,
     /// Warps, each of which has a share.
     pub slices: u32,
-    /// Rows of `x`.
-    pub x_rows: u32,
+    /// Words from one warp's share to the next.
+    pub stride: u32,
     /// Rows of `w`.
     pub w_rows: u32,
 }
 
 impl Partial {
-    /// The bytes that they take.
-    pub const fn bytes(slices: u32, x_rows: u32, w_rows: u32) -> u32 {
-        slices * x_rows * (w_rows + PADDING) * 4
+    /// The words of a slice.
+    pub const fn words(x_rows: u32, w_rows: u32) -> u32 {
+        x_rows * (w_rows + PADDING)
     }
 
     /// Leaves the warp's share, as products of tensor cores hold it.
@@ -42,8 +42,8 @@ impl Partial {
     /// The share of a slice.
     #[inline(always)]
     fn at(&self, slice: u32, x_row: u32, w_row: u32) -> Shared<f32> {
-        let row = slice * self.x_rows + x_row;
-        self.start.offset(row * (self.w_rows + PADDING) + w_row)
+        let place = slice * self.stride + x_row * (self.w_rows + PADDING) + w_row;
+        self.start.offset(place)
     }
 
     /// The sum over the slices.

@@ -95,12 +95,14 @@ impl<const STAGES: u32> Streamed<STAGES> {
     pub(super) const X_TILES: usize = 1;
     const X_ROWS: u32 = 8;
     pub(super) const W_ROWS: u32 = ROWS;
+    const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
     const RING_BYTES: u32 = SLICES * STAGES * STAGE * 2;
     pub(super) const SKINNY: SkinnyShape = SkinnyShape {
         rows: Self::X_ROWS,
         columns: Self::W_ROWS,
         threads: Self::THREADS,
-        shared_bytes: Self::RING_BYTES + Partial::bytes(SLICES, Self::X_ROWS, Self::W_ROWS),
+        shared_bytes: Self::RING_BYTES + SLICES * Self::PARTIAL * 4,
+        box_rows: None,
     };
 
     /// The lane's words of a step of a stage, those of its two rows; zeros past `depth`, where
@@ -186,7 +188,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
         let partial = Partial {
             start: dynamic_shared(Self::RING_BYTES),
             slices: SLICES,
-            x_rows: Self::X_ROWS,
+            stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
         partial.put(&[[Self::sums(&ring, input)]]);

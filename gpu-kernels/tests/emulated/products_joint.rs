@@ -1,19 +1,19 @@
 //! Products of one matrix with several.
 
-use cuda_std::{Float16, Global, GlobalMut, Kernel, bf16, f16};
+use cuda_std::{Float16, Global, GlobalMut, Kernel, TensorMap, bf16, f16};
 use gpu_kernels::gemm_skinny::{self as gemm, SkinnyShape};
 
 use crate::device::{Buffer, Gpu, LaunchConfig, has_wgmma};
-use crate::products_skinny::product;
+use crate::products_skinny::{Weights, product};
 use crate::support::{Random, cases, compare, null, wide, wide_f32};
 
-type Joint<T> = fn(
+type Joint<T, W> = fn(
     GlobalMut<f32>,
     GlobalMut<f32>,
     GlobalMut<f32>,
-    Global<T>,
-    Global<T>,
-    Global<T>,
+    W,
+    W,
+    W,
     Global<f32>,
     Global<f32>,
     Global<f32>,
@@ -24,12 +24,13 @@ type Joint<T> = fn(
     u32,
     u32,
 );
+
 /// Three matrices, of which the second has a bias.
-struct Matrices<T: 'static> {
+struct Matrices<T> {
     sizes: [usize; 3],
     w: [Vec<T>; 3],
     bias: Vec<f32>,
-    w_buffers: [Global<T>; 3],
+    w_buffers: [Buffer<T>; 3],
     bias_buffer: Global<f32>,
     out: [Buffer<f32>; 3],
 }
@@ -40,7 +41,7 @@ impl<T: Float16> Matrices<T> {
         let bias = random.floats(sizes[1]);
         Self {
             sizes,
-            w_buffers: [0, 1, 2].map(|i| gpu.upload("w", &w[i]).global()),
+            w_buffers: [0, 1, 2].map(|i| gpu.upload("w", &w[i])),
             bias_buffer: gpu.upload("bias", &bias).global(),
             out: sizes.map(|n| gpu.allocate("out", m * n)),
             w,
@@ -74,8 +75,8 @@ impl<T: Float16> Matrices<T> {
     }
 }
 
-fn check_joint<T: Float16>(
-    (kernel, multiply, shape): (&Kernel, Joint<T>, SkinnyShape),
+fn check_joint<T: Float16, W: Weights<T>>(
+    (kernel, multiply, shape): (&Kernel, Joint<T, W>, SkinnyShape),
     (m, sizes, k): (usize, [usize; 3], usize),
 ) {
     let (mut random, mut gpu) = (Random::new((m + k) as u64), Gpu::new());
@@ -84,7 +85,12 @@ fn check_joint<T: Float16>(
     let config = LaunchConfig::new(all.grid(shape.columns), shape.threads)
         .dynamic_shared(shape.shared_bytes)
         .seed(m as u64);
-    let ([w0, w1, w2], bias) = (all.w_buffers, all.bias_buffer);
+    let [w0, w1, w2] = [0, 1, 2].map(|i| {
+        // Of a matrix without rows there is no map.
+        let i = if sizes[i] == 0 { 0 } else { i };
+        W::of(&mut gpu, all.w_buffers[i], [sizes[i], k], gemm::BOX_ROWS)
+    });
+    let bias = all.bias_buffer;
     let [out0, out1, out2] = all.out.map(|out| out.global_mut());
     let (x_buffer, [n0, n1, n2]) = (gpu.upload("x", &x).global(), sizes.map(|n| n as u32));
     let (m, depth) = (m as u32, k as u32);
@@ -115,7 +121,8 @@ fn check_joint<T: Float16>(
 #[test]
 fn joint_products_go_to_their_own_results() {
     let [rows_8, rows_16, rows_32, rows_64] = gemm::SHAPES;
-    let kernels: [(&Kernel, Joint<bf16>, SkinnyShape); 5] = [
+    type Case = (&'static Kernel, Joint<bf16, Global<bf16>>, SkinnyShape);
+    let kernels: [Case; 5] = [
         (
             &gemm::GEMM_SKINNY_JOINT_8_BF16,
             gemm::gemm_skinny_joint_8_bf16,
@@ -150,7 +157,26 @@ fn joint_products_go_to_their_own_results() {
             check_joint((kernel, multiply, shape), size);
         }
     }
-    let half: Joint<f16> = gemm::gemm_skinny_joint_8_f16;
+    let half: Joint<f16, Global<f16>> = gemm::gemm_skinny_joint_8_f16;
     let kernel = (&gemm::GEMM_SKINNY_JOINT_8_F16, half, gemm::SHAPES[0]);
+    check_joint(kernel, (3, [24, 0, 0], 64));
+}
+
+#[test]
+fn boxed_joint_products_go_to_their_own_results() {
+    if !has_wgmma() {
+        return;
+    }
+    let kernel = (
+        &gemm::GEMM_BOXED_JOINT_BF16,
+        gemm::gemm_boxed_joint_bf16 as Joint<bf16, TensorMap>,
+        gemm::BOXED,
+    );
+    let small = [(16, [40, 16, 8], 72), (1, [21, 33, 16], 296)];
+    for size in cases(&small, &[(16, [4096, 1024, 1024], 4096)]) {
+        check_joint(kernel, size);
+    }
+    let half: Joint<f16, TensorMap> = gemm::gemm_boxed_joint_f16;
+    let kernel = (&gemm::GEMM_BOXED_JOINT_F16, half, gemm::BOXED);
     check_joint(kernel, (3, [24, 0, 0], 64));
 }

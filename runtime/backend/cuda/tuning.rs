@@ -55,6 +55,7 @@ pub enum ProductKernel {
     Gemv,
     GemmSkinny,
     GemmStreamed,
+    GemmBoxed,
     GemmSmall,
     GemmLarge,
     #[serde(rename = "gemm_wgmma_128")]
@@ -139,6 +140,7 @@ impl Tuning {
             "sm_90a": {
                 "product": [
                     {"rows": 8, "kernel": "gemm_streamed"},
+                    {"rows": 16, "kernel": "gemm_boxed"},
                     {"rows": 64, "kernel": "gemm_skinny"},
                     {"rows": 128, "kernel": "gemm_wgmma_128"},
                     {"kernel": "gemm_wgmma_256"}

@@ -17,7 +17,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 47] = [
+const KERNELS: [&Kernel; 50] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -38,6 +38,9 @@ const KERNELS: [&Kernel; 47] = [
     &gemm_skinny::GEMM_STREAMED_BF16,
     &gemm_skinny::GEMM_STREAMED_JOINT_BF16,
     &gemm_skinny::GEMM_STREAMED_GATED_BF16,
+    &gemm_skinny::GEMM_BOXED_BF16,
+    &gemm_skinny::GEMM_BOXED_JOINT_BF16,
+    &gemm_skinny::GEMM_BOXED_GATED_BF16,
     &gemv::GEMV_1_BF16,
     &gemv::GEMV_2_BF16,
     &gemv::GEMV_4_BF16,

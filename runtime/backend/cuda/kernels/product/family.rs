@@ -7,7 +7,7 @@ use gpu_kernels::{gemm, gemm_wgmma, gemv};
 
 use super::super::super::tuning::ProductKernel;
 use super::super::{function, sizes};
-use super::Product;
+use super::{Product, Weights};
 use crate::driver::{Function, Launch, Module, Result, Stream, TensorMap};
 
 /// Columns of which the kernels of `gemm_wgmma.rs` take whole ones.
@@ -27,6 +27,8 @@ const SKINNY: ByRows<4> = {
 };
 
 const STREAMED: ByRows<1> = [(skinny::STREAMED, &skinny::GEMM_STREAMED_BF16)];
+
+const BOXED: ByRows<1> = [(skinny::BOXED, &skinny::GEMM_BOXED_BF16)];
 
 /// Takes kernels from a module.
 pub fn load(
@@ -65,6 +67,7 @@ impl Family {
             ]),
             ProductKernel::GemmSkinny => Self::Skinny(load(module, &SKINNY)?),
             ProductKernel::GemmStreamed => Self::Skinny(load(module, &STREAMED)?),
+            ProductKernel::GemmBoxed => Self::Skinny(load(module, &BOXED)?),
             ProductKernel::GemmSmall => {
                 Self::Tiles(gemm::SMALL, function(module, &gemm::GEMM_SMALL_BF16)?)
             }
@@ -149,15 +152,26 @@ impl<'a> Product<'a> {
         stream: &Stream,
     ) -> Result<()> {
         let [m, n, k] = self.check(kernel)?;
+        let weights = self.weights(shape)?;
         // No residual is added.
-        let launch = self.skinny(kernel, shape, n).address(0);
+        let launch = self.skinny(kernel, (shape, &weights), n).address(0);
         let launch = launch.value(&m).value(&n).value(&k);
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
     }
 
+    /// The weights as a kernel of `gemm_skinny` takes them.
+    pub(super) fn weights(&self, shape: &SkinnyShape) -> Result<Weights<'a>> {
+        Weights::new(shape, self.w, [self.n, self.k])
+    }
+
     /// A launch of a kernel of `gemm_skinny`, up to the bias.
-    pub(super) fn skinny<'l>(&self, kernel: &'l Function, shape: &SkinnyShape, n: u32) -> Launch<'l>
+    pub(super) fn skinny<'l>(
+        &self,
+        kernel: &'l Function,
+        (shape, weights): (&SkinnyShape, &'l Weights<'a>),
+        n: u32,
+    ) -> Launch<'l>
     where
         'a: 'l,
     {
@@ -165,9 +179,8 @@ impl<'a> Product<'a> {
         let launch = Launch::new(kernel, grid, [shape.threads, 1, 1])
             .shared_bytes(shape.shared_bytes)
             .buffer_mut(self.out)
-            .buffer(self.x)
-            .buffer(self.w);
-        self.bias(launch)
+            .buffer(self.x);
+        self.bias(weights.append(launch))
     }
 
     fn run_warpgroups(&'a self, warpgroups: &'a Warpgroups, stream: &Stream) -> Result<()> {

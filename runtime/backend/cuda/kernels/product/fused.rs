@@ -7,7 +7,7 @@ use super::super::super::tuning::ScanKernel;
 use super::super::{check_lengths, refused, sizes};
 use super::family::load;
 use super::fused_names::{COPIES, REGISTERS};
-use super::{Product, check_depth};
+use super::{Product, Weights, check_depth};
 use crate::driver::{
     DeviceSlice, DeviceSliceMut, DriverError, Function, Launch, Module, Result, Stream,
 };
@@ -66,7 +66,9 @@ impl Fused {
     pub fn add(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
         let (shape, kernel) = of_rows(&self.adding, product.m)?;
         let [m, n, k] = product.check(kernel)?;
-        let launch = product.skinny(kernel, shape, n).buffer_mut(product.out);
+        let weights = product.weights(shape)?;
+        let launch = product.skinny(kernel, (shape, &weights), n);
+        let launch = launch.buffer_mut(product.out);
         let launch = launch.value(&m).value(&n).value(&k);
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
@@ -81,7 +83,7 @@ impl Fused {
     ) -> Result<()> {
         let (shape, kernel) = of_rows(&self.joint, m)?;
         check_lengths(kernel, &[("x", x.len(), m * k)])?;
-        let joint = Joint::new(kernel, parts, [m, k])?;
+        let joint = Joint::new((kernel, shape), parts, [m, k])?;
         let launch = joint.launch(kernel, *shape);
         let [m, k] = sizes(kernel, [m, k])?;
         let launch = launch.buffer(x).value(&m).value(&k);
@@ -99,9 +101,15 @@ impl Fused {
         let (shape, kernel) = of_rows(&self.gated, gated.m)?;
         check_lengths(kernel, &[("x", x.len(), gated.m * gated.k)])?;
         let [m, n, k] = gated.check(kernel)?;
-        let launch = gated.launch(kernel, *shape, n).buffer_mut(gated.out);
-        let launch = launch.buffer(x);
-        let launch = launch.buffer(gated.gate).buffer(gated.up);
+        let shape = shape.gated();
+        let weights = |w| Weights::new(&shape, w, [gated.n, gated.k]);
+        let (gate, up) = (weights(gated.gate)?, weights(gated.up)?);
+        let grid = [n.div_ceil(shape.columns), 1, 1];
+        let launch = Launch::new(kernel, grid, [shape.threads, 1, 1])
+            .shared_bytes(shape.shared_bytes)
+            .buffer_mut(gated.out)
+            .buffer(x);
+        let launch = up.append(gate.append(launch));
         let launch = launch.value(&m).value(&n).value(&k);
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
@@ -130,23 +138,23 @@ impl<'a> Gated<'a> {
         )?;
         sizes(kernel, [m, n, k])
     }
-
-    fn launch<'l>(&self, kernel: &'l Function, shape: SkinnyShape, n: u32) -> Launch<'l> {
-        let grid = [n.div_ceil(shape.gated().columns), 1, 1];
-        Launch::new(kernel, grid, [shape.threads, 1, 1]).shared_bytes(shape.shared_bytes)
-    }
 }
 
 /// What a launch takes of each part.
 struct Joint<'a> {
     out: [Option<&'a DeviceSliceMut<'a, f32>>; MAX_JOINT],
-    w: [Option<DeviceSlice<'a, bf16>>; MAX_JOINT],
+    /// Of each part.
+    w: Vec<Weights<'a>>,
     bias: [Option<DeviceSlice<'a, f32>>; MAX_JOINT],
     n: [u32; MAX_JOINT],
 }
 
 impl<'a> Joint<'a> {
-    fn new(kernel: &Function, parts: &'a [Part<'a>], [m, k]: [usize; 2]) -> Result<Self> {
+    fn new(
+        (kernel, shape): (&Function, &SkinnyShape),
+        parts: &'a [Part<'a>],
+        [m, k]: [usize; 2],
+    ) -> Result<Self> {
         if parts.is_empty() || parts.len() > MAX_JOINT {
             let reason = format!("{} products, not 1 to {MAX_JOINT}", parts.len());
             return Err(refused(kernel, reason));
@@ -154,7 +162,7 @@ impl<'a> Joint<'a> {
         check_depth(kernel, k)?;
         let mut joint = Self {
             out: [None; MAX_JOINT],
-            w: [None; MAX_JOINT],
+            w: Vec::with_capacity(MAX_JOINT),
             bias: [None; MAX_JOINT],
             n: [0; MAX_JOINT],
         };
@@ -169,7 +177,7 @@ impl<'a> Joint<'a> {
             )?;
             [joint.n[i]] = sizes(kernel, [part.n])?;
             joint.out[i] = Some(part.out);
-            joint.w[i] = Some(part.w);
+            joint.w.push(Weights::new(shape, part.w, [part.n, k])?);
             joint.bias[i] = part.bias;
         }
         Ok(joint)
@@ -185,11 +193,14 @@ impl<'a> Joint<'a> {
                 None => launch.address(0),
             };
         }
-        for w in self.w {
-            launch = match w {
-                Some(w) => launch.buffer(w),
-                None => launch.address(0),
-            };
+        // A part without rows has any weights.
+        for w in self
+            .w
+            .iter()
+            .chain(self.w.first().into_iter().cycle())
+            .take(MAX_JOINT)
+        {
+            launch = w.append(launch);
         }
         for bias in self.bias {
             launch = match bias {

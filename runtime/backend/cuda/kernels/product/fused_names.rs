@@ -40,9 +40,9 @@ const GATED: [Shaped; 4] = [
     (ROWS_64, &skinny::GEMM_SKINNY_GATED_64_BF16),
 ];
 
-/// `first`, then those for more than eight rows.
-const fn after(first: Shaped, [_, rows_16, rows_32, rows_64]: [Shaped; 4]) -> [Shaped; 4] {
-    [first, rows_16, rows_32, rows_64]
+/// Those for eight rows and for 16, then those by registers for more.
+const fn before(rows_8: Shaped, rows_16: Shaped, [_, _, c, d]: [Shaped; 4]) -> [Shaped; 4] {
+    [rows_8, rows_16, c, d]
 }
 
 /// Weights are loaded into registers.
@@ -52,15 +52,21 @@ pub const REGISTERS: Names = Names {
     gated: &GATED,
 };
 
-/// Those of up to eight rows are copied to shared memory.
+/// Those of up to 16 rows are copied to shared memory.
 pub const COPIES: Names = Names {
-    adding: &after((skinny::STREAMED, &skinny::GEMM_STREAMED_BF16), ADDING),
-    joint: &after(
+    adding: &before(
+        (skinny::STREAMED, &skinny::GEMM_STREAMED_BF16),
+        (skinny::BOXED, &skinny::GEMM_BOXED_BF16),
+        ADDING,
+    ),
+    joint: &before(
         (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_JOINT_BF16),
+        (skinny::BOXED, &skinny::GEMM_BOXED_JOINT_BF16),
         JOINT,
     ),
-    gated: &after(
+    gated: &before(
         (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_GATED_BF16),
+        (skinny::BOXED, &skinny::GEMM_BOXED_GATED_BF16),
         GATED,
     ),
 };

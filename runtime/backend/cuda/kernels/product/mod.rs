@@ -3,6 +3,7 @@
 mod family;
 mod fused;
 mod fused_names;
+mod weights;
 
 use gpu_kernels::gemm;
 use half::bf16;
@@ -12,6 +13,7 @@ use super::{check_lengths, function, refused, sizes};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
 
 use family::Family;
+use weights::Weights;
 
 pub use fused::{Fused, Gated, MAX_JOINT, Part};
 

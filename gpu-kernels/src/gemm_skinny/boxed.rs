@@ -1,0 +1,306 @@
+//! Weights by way of shared memory, in boxes, for up to 16 rows of `x`: on Hopper alone.
+//!
+//! Each warp has a ring of stages to itself; one lane has a box of 32 rows of weights copied into
+//! each. Twice as many rows of weights as in `streamed` halve how often all of `x` is read, which is
+//! as large here as what a block reads of the weights; rows would take as many instructions.
+
+use cuda_std::bulk_copy::BOX_COLUMNS;
+use cuda_std::mbarrier::{self, Barrier};
+use cuda_std::{
+    Float16, Global, GlobalMut, Shared, TensorMap, U32x4, bf16, f16, grid, kernel, shared_array,
+    swizzled_shared, thread, warp,
+};
+
+use super::joint::{Part, part_of_block};
+use super::output::{Output, Partial, write_gated};
+use super::{Input, LANES_DEPTH, SkinnyShape, Stored};
+use crate::ring::Place;
+
+/// Warps of a block, among which `k` is divided.
+const SLICES: u32 = 8;
+
+/// Threads of a block.
+const THREADS: u32 = SLICES * warp::SIZE;
+
+/// Blocks that should share a multiprocessor: as many as leave room for their rings.
+const BLOCKS: u32 = 2;
+
+/// Stages of a warp's ring.
+const STAGES: u32 = 3;
+
+/// Rows of weights of a block, and of the box of a product's map.
+pub const BOX_ROWS: u32 = 32;
+
+/// Rows of the boxes of the maps of gate and up.
+pub const GATED_BOX_ROWS: u32 = BOX_ROWS / 2;
+
+/// Tiles of 16 rows of weights.
+const W_TILES: usize = BOX_ROWS as usize / 16;
+
+/// Steps of a stage, each of [`LANES_DEPTH`] elements of a row.
+const STEPS: usize = (BOX_COLUMNS / LANES_DEPTH) as usize;
+
+/// Elements of a stage.
+const STAGE: u32 = BOX_ROWS * BOX_COLUMNS;
+
+/// Bytes of a warp's ring.
+const RING_BYTES: u32 = STAGES * STAGE * 2;
+
+/// Tiles of eight rows of `x`.
+const X_TILES: usize = 2;
+
+/// The kernels `gemm_boxed_*`.
+pub const BOXED: SkinnyShape = SkinnyShape {
+    rows: 8 * X_TILES as u32,
+    columns: BOX_ROWS,
+    threads: THREADS,
+    shared_bytes: SLICES * RING_BYTES,
+    box_rows: Some(BOX_ROWS),
+};
+
+/// The weights of a block, from row `first` of each map on.
+#[derive(Clone, Copy)]
+struct Boxes<const MAPS: usize> {
+    maps: [TensorMap; MAPS],
+    first: u32,
+    k: u32,
+}
+
+impl<const MAPS: usize> Boxes<MAPS> {
+    const MAP_ROWS: u32 = BOX_ROWS / MAPS as u32;
+
+    /// Copies the part of the rows from a column on, of one map below that of the other.
+    #[inline(always)]
+    fn copy<T: Float16>(&self, stage: Shared<T>, column: u32, filled: Barrier) {
+        filled.arrive_expecting(STAGE * 2);
+        for (i, map) in self.maps.iter().enumerate() {
+            let stage = stage.offset(i as u32 * Self::MAP_ROWS * BOX_COLUMNS);
+            map.copy(stage, [column, self.first], filled);
+        }
+    }
+
+    /// The row of a stage that is the first of a half of a tile. Of two maps both are in a tile, so
+    /// that both results of a column are in one block.
+    #[inline(always)]
+    fn row(tile: u32, half: u32) -> u32 {
+        if MAPS == 1 {
+            16 * tile + 8 * half
+        } else {
+            8 * tile + Self::MAP_ROWS * half
+        }
+    }
+}
+
+/// The ring of a warp.
+#[derive(Clone, Copy)]
+struct Ring<T> {
+    stages: Shared<T>,
+    barriers: Shared<u64>,
+}
+
+impl<T: Float16> Ring<T> {
+    /// The ring of the running warp.
+    #[inline(always)]
+    fn of_warp() -> Self {
+        let warp = warp::warp_id();
+        let ring = Self {
+            stages: swizzled_shared(warp * RING_BYTES),
+            barriers: shared_array![u64; SLICES * STAGES].offset(warp * STAGES),
+        };
+        if warp::lane_id() == 0 {
+            for stage in 0..STAGES {
+                ring.filled(stage).init(1);
+            }
+            mbarrier::fence_initialised();
+        }
+        warp::sync_warp(warp::ALL);
+        ring
+    }
+
+    #[inline(always)]
+    fn filled(&self, stage: u32) -> Barrier {
+        Barrier::at(self.barriers.offset(stage))
+    }
+
+    /// Starts copying the part of the rows from `column` on, if there is one.
+    #[inline(always)]
+    fn start<const MAPS: usize>(&self, boxes: &Boxes<MAPS>, stage: u32, column: u32) {
+        if column < boxes.k && warp::lane_id() == 0 {
+            let target = self.stages.offset(stage * STAGE);
+            boxes.copy(target, column, self.filled(stage));
+        }
+    }
+
+    /// The lane's words of a step of a stage, of eight rows from `row` on: its part of the row is
+    /// swizzled.
+    #[inline(always)]
+    fn words(&self, stage: u32, row: u32, step: usize) -> [u32; 4] {
+        let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
+        let part = (4 * step as u32 + pair) ^ group;
+        let place = stage * STAGE + (row + group) * BOX_COLUMNS + part * 8;
+        self.stages.offset(place).cast::<U32x4>().read(0).0
+    }
+}
+
+/// The warp's sums, as products of tensor cores hold them.
+type Sums = [[[f32; 4]; X_TILES]; W_TILES];
+
+/// The lane's words of `x` for a stage.
+type Words = [[[u32; 4]; X_TILES]; STEPS];
+
+#[inline(always)]
+fn load(x: &Stored<X_TILES>, column: u32) -> Words {
+    core::array::from_fn(|step| {
+        let column = column + step as u32 * LANES_DEPTH + warp::lane_id() % 4 * 8;
+        core::array::from_fn(|tile| x.load(tile, column))
+    })
+}
+
+/// Adds a stage.
+#[inline(always)]
+fn add<T: Float16, const MAPS: usize>(sums: &mut Sums, ring: &Ring<T>, stage: u32, x: &Words) {
+    for (step, x) in x.iter().enumerate() {
+        for (tile, sums) in sums.iter_mut().enumerate() {
+            let row = |half| Boxes::<MAPS>::row(tile as u32, half);
+            let low = ring.words(stage, row(0), step);
+            let high = ring.words(stage, row(1), step);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                T::mma_m16n8k16(sums, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);
+                T::mma_m16n8k16(sums, [low[2], high[2], low[3], high[3]], [x[2], x[3]]);
+            }
+        }
+    }
+}
+
+/// Computes the block's part of the product of `x [m, k]`, and calls `write` with it. Weights are on
+/// their way before `x` may be read.
+#[inline(always)]
+fn run<T: Float16, const MAPS: usize>(
+    boxes: Boxes<MAPS>,
+    (x, m): (Global<T>, u32),
+    write: impl FnOnce(Partial),
+) {
+    grid::release_next();
+    let ring = Ring::<T>::of_warp();
+    let mut column = warp::warp_id() * BOX_COLUMNS;
+    let mut next = column;
+    for stage in 0..STAGES {
+        ring.start(&boxes, stage, next);
+        next += SLICES * BOX_COLUMNS;
+    }
+    grid::wait_for_previous();
+    let input = Stored::new(x, m, boxes.k);
+    let mut sums = [[[0.0; 4]; X_TILES]; W_TILES];
+    let mut place = Place::<STAGES>::FIRST;
+    let mut x = load(&input, column);
+    while column < boxes.k {
+        column += SLICES * BOX_COLUMNS;
+        // On its way while this stage is multiplied.
+        let ahead = load(&input, column);
+        ring.filled(place.stage).wait(place.parity);
+        add::<T, MAPS>(&mut sums, &ring, place.stage, &x);
+        warp::sync_warp(warp::ALL);
+        ring.start(&boxes, place.stage, next);
+        next += SLICES * BOX_COLUMNS;
+        place.advance();
+        x = ahead;
+    }
+    // Each warp's where its ring was.
+    let partial = Partial {
+        start: swizzled_shared(0),
+        slices: SLICES,
+        stride: RING_BYTES / 4,
+        w_rows: BOX_ROWS,
+    };
+    partial.put(&sums);
+    thread::sync_threads();
+    write(partial);
+}
+
+macro_rules! kernels {
+    ($($product:ident, $joint:ident, $gated:ident, $element:ty;)*) => {$(
+        /// `out = x · wᵀ + bias + residual` for at most 16 rows: `out [m, n]`, `x [m, k]`,
+        /// `bias [n]` or null, `residual [m, n]` or null; `residual` may be `out`. The
+        /// map of `w [n, k]` has boxes of [`BOX_ROWS`] rows.
+        ///
+        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
+        /// [`SkinnyShape`].
+        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
+        pub fn $product(
+            out: GlobalMut<f32>,
+            x: Global<$element>,
+            w: TensorMap,
+            bias: Global<f32>,
+            residual: Global<f32>,
+            m: u32,
+            n: u32,
+            k: u32,
+        ) {
+            let first = thread::block_idx_x() * BOX_ROWS;
+            let output = Output { out, bias, residual, m, n };
+            let boxes = Boxes { maps: [w], first, k };
+            run(boxes, (x, m), |partial| output.write(partial, first));
+        }
+
+        /// `outᵢ = x · wᵢᵀ + biasᵢ` for three matrices and at most 16 rows: `outᵢ [m, nᵢ]`, `x [m, k]`, `biasᵢ [nᵢ]` or null. `n1` and `n2` may be 0, and their maps
+        /// any. The maps of `wᵢ [nᵢ, k]` have boxes of [`BOX_ROWS`] rows.
+        ///
+        /// `m` is at least 1, `k` a multiple of 8. Grid: the sum of `ceil(nᵢ / columns)`; block and
+        /// dynamic shared memory: see [`SkinnyShape`].
+        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
+        pub fn $joint(
+            out0: GlobalMut<f32>,
+            out1: GlobalMut<f32>,
+            out2: GlobalMut<f32>,
+            w0: TensorMap,
+            w1: TensorMap,
+            w2: TensorMap,
+            bias0: Global<f32>,
+            bias1: Global<f32>,
+            bias2: Global<f32>,
+            n0: u32,
+            n1: u32,
+            n2: u32,
+            x: Global<$element>,
+            m: u32,
+            k: u32,
+        ) {
+            let parts = [
+                Part { out: out0, w: w0, bias: bias0, n: n0 },
+                Part { out: out1, w: w1, bias: bias1, n: n1 },
+                Part { out: out2, w: w2, bias: bias2, n: n2 },
+            ];
+            let (part, first) = part_of_block(parts, BOX_ROWS);
+            let output = part.output(m);
+            let boxes = Boxes { maps: [part.w], first, k };
+            run(boxes, (x, m), |partial| output.write(partial, first));
+        }
+
+        /// `out = silu(x · gateᵀ) · (x · upᵀ)` for at most 16 rows: `out [m, n]`,
+        /// `x [m, k]`. The maps of `gate` and `up` `[n, k]` have boxes of
+        /// [`GATED_BOX_ROWS`] rows.
+        ///
+        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
+        /// [`SkinnyShape::gated`].
+        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
+        pub fn $gated(
+            out: GlobalMut<$element>,
+            x: Global<$element>,
+            gate: TensorMap,
+            up: TensorMap,
+            m: u32,
+            n: u32,
+            k: u32,
+        ) {
+            let first = thread::block_idx_x() * GATED_BOX_ROWS;
+            let boxes = Boxes { maps: [gate, up], first, k };
+            let write = |partial| write_gated(out, partial, (m, n), first);
+            run(boxes, (x, m), write);
+        }
+    )*};
+}
+
+kernels! {
+    gemm_boxed_bf16, gemm_boxed_joint_bf16, gemm_boxed_gated_bf16, bf16;
+    gemm_boxed_f16, gemm_boxed_joint_f16, gemm_boxed_gated_f16, f16;
+}
