@@ -8,10 +8,11 @@ use kcache::driver::DeviceChoice;
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
 use kcache::models::config::ModelConfig;
-use kcache::{Context, Error, Model};
+use kcache::{Context, Error, Model, synthetic};
 
 use crate::failure::{Failure, Result};
 use crate::model_args::{ComputeArgs, ModelArgs};
+use crate::subject::Source;
 use crate::ui::Ui;
 
 /// What a subcommand does with a model, wherever that computes.
@@ -46,10 +47,10 @@ struct Wish {
     policies: Vec<KvPolicy>,
 }
 
-/// Opens the checkpoint and goes on as [`open_checkpoint`].
+/// Opens the checkpoint and goes on as [`open_source`].
 ///
 /// # Errors
-/// For a bad checkpoint; as [`open_checkpoint`].
+/// For a bad checkpoint; as [`open_source`].
 pub fn open(
     args: &ModelArgs,
     n_ctx: Option<usize>,
@@ -57,7 +58,8 @@ pub fn open(
     task: impl Task,
 ) -> Result<()> {
     let checkpoint = Checkpoint::open_by(&args.model, args.compute.reading())?;
-    open_checkpoint(checkpoint, &args.compute, n_ctx, policies, task)
+    let source = Source::Checkpoint(Box::new(checkpoint));
+    open_source(source, &args.compute, n_ctx, policies, task)
 }
 
 /// Chooses the device and plans a context of `n_ctx` tokens, or of as many as the
@@ -67,8 +69,8 @@ pub fn open(
 /// # Errors
 /// For a device that cannot be used, and a context that the model or the memory
 /// does not allow; those of `task`.
-pub fn open_checkpoint(
-    checkpoint: Checkpoint,
+pub fn open_source(
+    source: Source,
     args: &ComputeArgs,
     n_ctx: Option<usize>,
     policies: Vec<KvPolicy>,
@@ -81,11 +83,11 @@ pub fn open_checkpoint(
         ..ContextOptions::default()
     };
     let wish = Wish { options, policies };
-    let chosen = choose(args, &checkpoint.config)?;
+    let chosen = choose(args, source.config())?;
     let remark = chosen.remark;
     match chosen.backend {
-        AnyBackend::Cuda(backend) => task.run(Opened::new(checkpoint, *backend, remark, wish)?),
-        AnyBackend::Cpu(backend) => task.run(Opened::new(checkpoint, backend, remark, wish)?),
+        AnyBackend::Cuda(backend) => task.run(Opened::new(source, *backend, remark, wish)?),
+        AnyBackend::Cpu(backend) => task.run(Opened::new(source, backend, remark, wish)?),
     }
 }
 
@@ -104,9 +106,16 @@ pub fn choose(args: &ComputeArgs, config: &ModelConfig) -> Result<Chosen> {
 }
 
 impl<B: Backend> Opened<B> {
-    fn new(checkpoint: Checkpoint, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
-        let weights = checkpoint.weight_sizes();
+    fn new(source: Source, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
         let Wish { options, policies } = wish;
+        if let Source::Synthetic(config) = &source {
+            // What cannot fit is refused before gigabytes are made for it.
+            let weights = synthetic::weight_sizes(config);
+            let (options, policies) = (options.clone(), policies.clone());
+            options.fit_policy(policies, &backend, config, &weights)?;
+        }
+        let checkpoint = source.checkpoint()?;
+        let weights = checkpoint.weight_sizes();
         let config = &checkpoint.config;
         let (options, plan) = options.fit_policy(policies, &backend, config, &weights)?;
         Ok(Self {

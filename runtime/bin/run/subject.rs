@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kcache::models::Checkpoint;
+use kcache::models::config::ModelConfig;
 use kcache::synthetic::{self, Geometry};
 
 use crate::failure::{Failure, Result};
@@ -12,6 +13,35 @@ use crate::model_args::ComputeArgs;
 
 /// Seed of synthetic weights.
 const SEED: u64 = 1;
+
+/// A checkpoint that is there, or one whose weights are yet to be made.
+pub enum Source {
+    /// Opened.
+    Checkpoint(Box<Checkpoint>),
+    /// Its weights take time and memory, so that plans come first.
+    Synthetic(Box<ModelConfig>),
+}
+
+impl Source {
+    /// The checkpoint.
+    ///
+    /// # Errors
+    /// Where there is no memory for synthetic weights.
+    pub fn checkpoint(self) -> Result<Checkpoint> {
+        Ok(match self {
+            Self::Checkpoint(checkpoint) => *checkpoint,
+            Self::Synthetic(config) => synthetic::checkpoint(*config, SEED)?,
+        })
+    }
+
+    /// What the checkpoint computes.
+    pub fn config(&self) -> &ModelConfig {
+        match self {
+            Self::Checkpoint(checkpoint) => &checkpoint.config,
+            Self::Synthetic(config) => config,
+        }
+    }
+}
 
 /// Which model, or a shape instead.
 #[derive(Debug, Args)]
@@ -64,19 +94,19 @@ impl SubjectArgs {
         compute: &ComputeArgs,
         n_ctx: usize,
         layers: Option<usize>,
-    ) -> Result<Checkpoint> {
+    ) -> Result<Source> {
         match self.chosen()? {
             Subject::Model(path) => {
                 let mut checkpoint = Checkpoint::open_by(path, compute.reading())?;
                 checkpoint.config.n_layers = leading(layers, checkpoint.config.n_layers)?;
                 let n_layers = checkpoint.config.n_layers;
                 checkpoint.weights.layers.truncate(n_layers);
-                Ok(checkpoint)
+                Ok(Source::Checkpoint(Box::new(checkpoint)))
             }
             Subject::Geometry(geometry) => {
                 let mut config = geometry.config(None, n_ctx);
                 config.n_layers = leading(layers, config.n_layers)?;
-                Ok(synthetic::checkpoint(config, SEED)?)
+                Ok(Source::Synthetic(Box::new(config)))
             }
         }
     }

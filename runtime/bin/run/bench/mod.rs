@@ -138,14 +138,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let n_ctx = longest(&cases);
     let policies = sweep.first().cloned().unwrap_or_default();
     interrupt.while_waiting(|| {
-        let checkpoint = args.subject.open(&args.compute, n_ctx, None)?;
+        let source = args.subject.open(&args.compute, n_ctx, None)?;
         let task = Measure {
             args,
             cases,
             sweep,
             ui,
         };
-        session::open_checkpoint(checkpoint, &args.compute, Some(n_ctx), policies, task)
+        session::open_source(source, &args.compute, Some(n_ctx), policies, task)
     })
 }
 

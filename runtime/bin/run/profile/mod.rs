@@ -98,9 +98,9 @@ pub fn run(args: &ProfileArgs) -> Result<()> {
     let work = &args.work;
     let n_ctx = work.n_prompt.saturating_add(work.n_gen);
     interrupt.while_waiting(|| {
-        let checkpoint = args.subject.open(&args.compute, n_ctx, work.layers)?;
+        let source = args.subject.open(&args.compute, n_ctx, work.layers)?;
         let task = Profile { args: work, ui };
-        session::open_checkpoint(checkpoint, &args.compute, Some(n_ctx), policies, task)
+        session::open_source(source, &args.compute, Some(n_ctx), policies, task)
     })
 }
 
