@@ -8,6 +8,7 @@ use kcache::driver::DeviceChoice;
 use kcache::engine::{ContextOptions, MemoryPlan};
 use kcache::models::Checkpoint;
 use kcache::models::config::ModelConfig;
+use kcache::models::weights::WeightSizes;
 use kcache::{Context, Error, Model, synthetic};
 
 use crate::failure::{Failure, Result};
@@ -109,8 +110,11 @@ impl<B: Backend> Opened<B> {
     fn new(source: Source, backend: B, remark: Option<String>, wish: Wish) -> Result<Self> {
         let Wish { options, policies } = wish;
         if let Source::Synthetic(config) = &source {
-            // What cannot fit is refused before gigabytes are made for it.
-            let weights = synthetic::weight_sizes(config);
+            // What does not fit even alone is refused before gigabytes of weights are made.
+            let weights = WeightSizes {
+                copied: false,
+                ..synthetic::weight_sizes(config)
+            };
             let (options, policies) = (options.clone(), policies.clone());
             options.fit_policy(policies, &backend, config, &weights)?;
         }
