@@ -35,6 +35,8 @@ struct Task<T> {
     rotates: bool,
     /// Where it goes as well, or null.
     near: GlobalMut<T>,
+    /// What it is added to before it is rounded, or null.
+    total: GlobalMut<f32>,
 }
 
 /// The address of a position's row of one KV head.
@@ -74,8 +76,13 @@ fn write_head<T: Float16>(task: &Task<T>, pairs: Pairs, heads: Heads, angles: Gl
     }
     let mut rest = 2 * rotating + warp::lane_id();
     while rest < heads.dim {
-        let value = T::from_f32(task.source.read(rest as usize));
+        let exact = task.source.read(rest as usize);
+        let value = T::from_f32(exact);
         task.target.write(rest as usize, value);
+        if task.total.as_const().address() != 0 {
+            let total = task.total.read(rest as usize) + exact;
+            task.total.write(rest as usize, total);
+        }
         if task.near.as_const().address() != 0 {
             task.near.write(rest as usize, value);
         }
@@ -101,6 +108,9 @@ macro_rules! kernels {
         ///   `near`; none where `near` is null. There, `[kv_heads, sinks + window, dim]`, position
         ///   `p` past the sinks is row `sinks + p mod window`. The positions from `near_from` on are
         ///   at most `window`.
+        /// - where `totals [sequences]` is not null, V is added to the `[kv_heads, dim]` floats whose
+        ///   address is in row `sequences[t]`, the sums that [`crate::v_total`] keeps; no two tokens
+        ///   are of one sequence then.
         ///
         /// Grid `(ceil((q_heads + 2 · kv_heads) / HEADS_PER_BLOCK), tokens)`, block `(THREADS)`.
         /// No two tokens share a sequence and a position.
@@ -116,6 +126,7 @@ macro_rules! kernels {
             k_table: Global<u64>,
             v_table: Global<u64>,
             near: Global<u64>,
+            totals: Global<u64>,
             q_heads: u32,
             kv_heads: u32,
             dim: u32,
@@ -136,11 +147,13 @@ macro_rules! kernels {
             }
             let token = thread::block_idx_y() as usize;
             let position = positions.read(token);
-            let table = sequences.read(token) as usize * table_stride as usize;
+            let sequence = sequences.read(token) as usize;
+            let table = sequence * table_stride as usize;
             let task = if head < heads.q {
                 let target = q_out.offset((token * heads.q as usize + head as usize) * dim as usize);
                 let source = q.offset(token * q_stride as usize + (head * dim) as usize);
-                Task { source, target, near: GlobalMut::from_address(0), rotates: true }
+                let (near, total) = (GlobalMut::from_address(0), GlobalMut::from_address(0));
+                Task { source, target, near, total, rotates: true }
             } else {
                 let is_k = head < heads.q + heads.kv;
                 let kv_head = head - heads.q - if is_k { 0 } else { heads.kv };
@@ -151,12 +164,17 @@ macro_rules! kernels {
                 let near = if is_k || near.address() == 0 || !is_near {
                     GlobalMut::from_address(0)
                 } else {
-                    let rows = near.read(sequences.read(token) as usize * near_stride as usize);
+                    let rows = near.read(sequence * near_stride as usize);
                     let place = if position < sinks { position } else { sinks + position % window };
                     let row = kv_head * (sinks + window) + place;
                     GlobalMut::from_address(rows).offset((row * dim) as usize)
                 };
-                Task { source, target, near, rotates: is_k }
+                let total = if is_k || totals.address() == 0 {
+                    GlobalMut::from_address(0)
+                } else {
+                    GlobalMut::from_address(totals.read(sequence)).offset((kv_head * dim) as usize)
+                };
+                Task { source, target, near, total, rotates: is_k }
             };
             let angles = angles.offset(position as usize * rotated as usize);
             write_head::<$element>(&task, $pairs, heads, angles);

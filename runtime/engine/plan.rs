@@ -61,7 +61,10 @@ impl MemoryPlan {
         };
         let stages = store(staged.min(away));
         let apart = match policy.selects() {
-            true => row(away).saturating_mul((policy.sinks + policy.window).min(n_ctx) as u64),
+            true => {
+                let rows = policy.sinks.saturating_add(policy.window).min(n_ctx);
+                row(away).saturating_mul(rows as u64)
+            }
             false => 0,
         };
         let widths = 3 * config.hidden_size
@@ -224,6 +227,24 @@ mod tests {
             }),
             ..one(available)
         }
+    }
+
+    #[test]
+    fn a_policy_of_any_numbers_is_planned() {
+        let most = usize::MAX;
+        let policy = KvPolicy {
+            selection: crate::cache::Selection::TopN { n: most },
+            sinks: most,
+            window: most,
+            hot_rows: most,
+            dense_layers: 0,
+            ..KvPolicy::kcache()
+        };
+        let plan = MemoryPlan::new(&two(1 << 40, 1 << 40), &config(), &policy, 8192, 1, 512);
+        let row = 1024 * 2;
+        // No more rows are near or hot than there are positions.
+        assert_eq!(plan.values, 32 * 8192 * row);
+        assert!(plan.hot_rows >= 32 * 8192 * row && plan.hot_rows < 33 * 8192 * row);
     }
 
     #[test]

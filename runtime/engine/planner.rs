@@ -115,7 +115,9 @@ impl<'a> Planner<'a> {
             ..policy.clone()
         };
         let least = match policy.selection {
-            Selection::TopN { n } | Selection::TopP { n_max: n, .. } => policy.hot_rows.min(2 * n),
+            Selection::TopN { n } | Selection::TopP { n_max: n, .. } => {
+                policy.hot_rows.min(n.saturating_mul(2))
+            }
             Selection::Full | Selection::FullOffload => 0,
         };
         let sequences = self.most_sequences(&with(least), n_ctx)?;

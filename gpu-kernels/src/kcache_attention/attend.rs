@@ -2,12 +2,13 @@
 
 use cuda_std::{Float16, Global, GlobalMut, Shared, U32x2, dynamic_shared, thread};
 
-use super::gather::{Sources, gather};
+use super::gather::gather;
 use super::hot_rows::HotRows;
 use super::output::Rest;
 use super::scan::{Keys, Target, Turn};
 use super::scores::{RUN, Scores, Weights};
 use super::select::{Range, Selection};
+use super::sources::Sources;
 use super::trace::{Mark, Trace};
 use super::words::Words;
 use super::{ADDRESSES, Arguments};

@@ -14,6 +14,7 @@ pub mod hot_rows;
 
 mod attend;
 mod gather;
+mod limits;
 mod output;
 mod scan;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
@@ -21,6 +22,7 @@ mod scan_copied;
 mod scores;
 mod select;
 mod sizes;
+mod sources;
 mod trace;
 mod weigh;
 mod words;

@@ -4,7 +4,7 @@ use cuda_std::{Global, GlobalMut, Kernel, bf16};
 use gpu_kernels::rope;
 
 use crate::device::{Buffer, Gpu, LaunchConfig};
-use crate::support::{Cache, Random, compare, wide, wide_f32};
+use crate::support::{Cache, Random, compare, null, wide, wide_f32};
 
 /// The squared error that one rounding to a 16-bit type may leave.
 const ROUNDED: f64 = 1e-5;
@@ -17,6 +17,7 @@ type Rotate = fn(
     Global<f32>,
     Global<u32>,
     Global<u32>,
+    Global<u64>,
     Global<u64>,
     Global<u64>,
     Global<u64>,
@@ -55,6 +56,8 @@ struct Outcome {
     v: Cache<bf16>,
     /// By sequence.
     near: [Vec<f64>; 2],
+    /// By sequence.
+    totals: [Vec<f32>; 2],
 }
 
 fn launch(
@@ -62,6 +65,7 @@ fn launch(
     (kernel, rotate): (&Kernel, Rotate),
     (dim, rotated): (usize, usize),
     (qkv, angles): (&[f32], &[f32]),
+    (tokens, before): (usize, Option<&[f32]>),
 ) -> Outcome {
     let k_cache = Cache::<bf16>::unwritten(gpu, &LENGTHS, KV_HEADS, dim);
     let v_cache = Cache::<bf16>::unwritten(gpu, &LENGTHS, KV_HEADS, dim);
@@ -79,6 +83,17 @@ fn launch(
         [0, 1].map(|_| gpu.allocate("near rows", KV_HEADS * NEAR_ROWS * dim));
     let near = gpu.upload("addresses of near rows", &near_rows.map(Buffer::address));
     let near = near.global();
+    let sums = [0, 1].map(|_| match before {
+        Some(before) => gpu.upload("totals", before),
+        None => gpu.allocate("totals", KV_HEADS * dim),
+    });
+    let totals = match before {
+        Some(_) => {
+            let addresses = sums.map(Buffer::address);
+            gpu.upload("addresses of totals", &addresses).global()
+        }
+        None => null(),
+    };
     let target = q_out.global_mut();
     let stride = HEADS * dim;
     let sizes = [
@@ -91,7 +106,7 @@ fn launch(
         k_cache.table_stride,
     ];
     let blocks = HEADS.div_ceil(rope::HEADS_PER_BLOCK as usize) as u32;
-    let config = LaunchConfig::new([blocks, POSITIONS.len() as u32, 1], rope::THREADS);
+    let config = LaunchConfig::new([blocks, tokens as u32, 1], rope::THREADS);
     gpu.launch(kernel, config, move || {
         let [
             q_heads,
@@ -113,6 +128,7 @@ fn launch(
             k_table,
             v_table,
             near,
+            totals,
             q_heads,
             kv_heads,
             dim,
@@ -132,6 +148,7 @@ fn launch(
         k: k_cache,
         v: v_cache,
         near: near_rows.map(|rows| wide(&gpu.download(rows))),
+        totals: sums.map(|sums| gpu.download(sums)),
     }
 }
 
@@ -158,7 +175,8 @@ fn check(kernel: (&Kernel, Rotate), neighbours: bool, dim: usize, rotated: usize
     let mut gpu = Gpu::new();
     let qkv = random.floats(POSITIONS.len() * HEADS * dim);
     let angles = random.floats(LENGTHS[0] * rotated);
-    let outcome = launch(&mut gpu, kernel, (dim, rotated), (&qkv, &angles));
+    let all = (POSITIONS.len(), None);
+    let outcome = launch(&mut gpu, kernel, (dim, rotated), (&qkv, &angles), all);
     for (row, x) in qkv.chunks(dim).enumerate() {
         let (token, head) = (row / HEADS, row % HEADS);
         let (position, sequence) = (POSITIONS[token] as usize, SEQUENCES[token] as usize);
@@ -199,5 +217,22 @@ fn rope_rotates_and_fills_the_cache() {
     for (seed, dim, rotated) in [(8, 64, 64), (9, 96, 40), (10, 256, 256)] {
         check(halves, false, dim, rotated, seed);
         check(neighbours, true, dim, rotated, seed);
+    }
+}
+
+#[test]
+fn rows_of_v_are_added_to_the_totals_of_their_sequences() {
+    let kernel = (&rope::ROPE_HALVES_BF16, rope::rope_halves_bf16 as Rotate);
+    let (dim, mut random, mut gpu) = (96, Random::new(11), Gpu::new());
+    // The first two tokens, which are of different sequences.
+    let tokens = 2;
+    let qkv = random.floats(tokens * HEADS * dim);
+    let (angles, before) = (random.floats(LENGTHS[0] * dim), random.floats(dim));
+    let with = (tokens, Some(before.as_slice()));
+    let outcome = launch(&mut gpu, kernel, (dim, dim), (&qkv, &angles), with);
+    for (token, row) in qkv.chunks(HEADS * dim).enumerate() {
+        let v = &row[(HEADS - 1) * dim..];
+        let want: Vec<f32> = before.iter().zip(v).map(|(sum, v)| sum + v).collect();
+        assert_eq!(outcome.totals[SEQUENCES[token] as usize], want);
     }
 }

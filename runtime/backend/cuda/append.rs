@@ -97,6 +97,8 @@ impl Cuda {
                 cache.memory.slice(memory_of(layer))?,
                 (first + count).saturating_sub(cache.policy.window),
             ),
+            // Several rows at once are added up first.
+            totals: None,
         };
         // SAFETY: the positions follow each other and were checked against the
         // angles; `reserve` made their blocks.
@@ -151,28 +153,25 @@ impl Cuda {
             dim: cache.dim,
         };
         let (q, q_out) = heads.q.floats_to_halves()?;
-        let v = heads.v.floats()?;
+        let totals = match cache.has_totals(layer) {
+            true => Some(step.inputs.totals(layer)?),
+            false => None,
+        };
         let append = Append {
             q,
             q_out: &q_out,
             k: heads.k.floats()?,
-            v,
+            v: heads.v.floats()?,
             k_table: sequences.k_table,
             v_table: sequences.v_table,
             table_stride: step.shape.table_stride,
             near: cache.near_of(layer, step.inputs.places(layer, 0)?.memory, 0),
+            totals,
         };
         // SAFETY: the positions are those after the sequences' last, for which
-        // the step has made blocks.
+        // the step has made blocks; there is one row for each sequence.
         self.launch(|| unsafe { self.kernels.rope.append(&append, rotation, &self.stream) })?;
         heads.q.form = Form::Rotated;
-        if cache.has_totals(layer) {
-            let (totals, starts) = (step.inputs.totals(layer)?, step.inputs.starts()?);
-            let (rows, width) = (v, cache.kv_dim());
-            let (kernels, stream) = (&self.kernels.decode, &self.stream);
-            // SAFETY: one row for each sequence, whose totals these are.
-            self.launch(|| unsafe { kernels.total(totals, rows, starts, width, stream) })?;
-        }
         Ok(())
     }
 }

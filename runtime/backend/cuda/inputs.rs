@@ -14,7 +14,7 @@ use crate::driver::{Context, DeviceBuffer, DeviceSlice, Stream};
 pub(super) struct Inputs {
     context: Context,
     shape: Option<Shape>,
-    /// Tokens, positions, sequence numbers, lengths, starts of rows.
+    /// Tokens, positions, sequence numbers, lengths.
     words: DeviceBuffer<u32>,
     /// K, then V: `[layers, sequences, table_stride]` each; totals `[layers, sequences]`;
     /// near rows `[layers, sequences, ADDRESSES]`; counters `[sequences]`.
@@ -53,7 +53,6 @@ impl Inputs {
             .chain(positions.iter().copied())
             .chain(0..count)
             .chain(lengths)
-            .chain(0..=count)
             .collect();
         reserve(&mut self.words, &self.context, "inputs", words.len())?;
         let mut target = self.words.slice_mut(0..words.len())?;
@@ -116,12 +115,6 @@ impl Inputs {
     /// The number of each sequence in the batch.
     pub fn numbers(&self) -> Result<DeviceSlice<'_, u32>> {
         self.list(2)
-    }
-
-    /// Where each sequence's new rows begin, and where the last ends.
-    pub fn starts(&self) -> Result<DeviceSlice<'_, u32>> {
-        let count = self.sequences();
-        Ok(self.words.slice(4 * count..5 * count + 1)?)
     }
 
     /// Lengths, and the tables of a layer.

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::kernels::{Gated, MAX_JOINT, Part, Product};
-use super::{Activation, Cuda};
+use super::{Activation, Cuda, Matrix};
 use crate::backend::{Backend, Norm, Projection};
 use crate::driver::{DeviceBuffer, DeviceSlice, DeviceSliceMut};
 use crate::{Result, driver};
@@ -26,16 +26,9 @@ impl Cuda {
         }
         let multiply = |halves: DeviceSlice<'_, bf16>| {
             for projection in projections {
+                let with = (projection.weight, projection.bias);
                 let out = projection.out.write_floats()?;
-                let product = Product {
-                    out: &out,
-                    x: halves,
-                    w: projection.weight.data.as_slice(),
-                    bias: projection.bias.map(DeviceBuffer::as_slice),
-                    m: x.rows,
-                    n: projection.weight.rows,
-                    k: projection.weight.cols,
-                };
+                let product = product((halves, x.rows), with, &out);
                 self.kernels.product.multiply(&product, &self.stream)?;
             }
             Ok(())
@@ -57,15 +50,8 @@ impl Cuda {
         }
         let out = residual.floats_in_place()?;
         let multiply = |halves: DeviceSlice<'_, bf16>| {
-            let product = Product {
-                out: &out,
-                x: halves,
-                w: projection.weight.data.as_slice(),
-                bias: projection.bias.map(DeviceBuffer::as_slice),
-                m: x.rows,
-                n: projection.weight.rows,
-                k: projection.weight.cols,
-            };
+            let with = (projection.weight, projection.bias);
+            let product = product((halves, x.rows), with, &out);
             Ok(self.kernels.product.fused.add(&product, &self.stream)?)
         };
         self.launch(|| self.with_halves(x, multiply))
@@ -108,6 +94,23 @@ impl Cuda {
             let weight = projection.weight;
             self.kernels.product.fuses([m, weight.rows, weight.cols])
         })
+    }
+}
+
+/// The product of so many rows with a weight.
+fn product<'a>(
+    (x, m): (DeviceSlice<'a, bf16>, usize),
+    (weight, bias): (&'a Matrix, Option<&'a DeviceBuffer<f32>>),
+    out: &'a DeviceSliceMut<'a, f32>,
+) -> Product<'a> {
+    Product {
+        out,
+        x,
+        w: weight.data.as_slice(),
+        bias: bias.map(DeviceBuffer::as_slice),
+        m,
+        n: weight.rows,
+        k: weight.cols,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Append<'a> {
     pub table_stride: usize,
     /// Where rows of V go as well.
     pub near: Option<Near<'a>>,
+    /// For each sequence the address of `[kv_heads, dim]` sums that its row of V is added to.
+    pub totals: Option<DeviceSlice<'a, u64>>,
 }
 
 /// Rows of V near the keys: sinks and window.
@@ -71,8 +73,8 @@ impl Kernels {
     ///
     /// # Safety
     /// The positions are as [`Rotation::positions`] says; no two rows have one
-    /// position of a sequence; the tables hold the addresses of blocks for all of
-    /// them.
+    /// position of a sequence, and none have one sequence where there are totals; the
+    /// tables hold the addresses of blocks for all of them.
     pub unsafe fn append(
         &self,
         rows: &Append<'_>,
@@ -115,6 +117,10 @@ impl Kernels {
         let launch = launch.buffer(rows.k_table).buffer(rows.v_table);
         let launch = match rows.near {
             Some(near) => launch.buffer(near.memory),
+            None => launch.address(0),
+        };
+        let launch = match rows.totals {
+            Some(totals) => launch.buffer(totals),
             None => launch.address(0),
         };
         let near = rows
