@@ -1,8 +1,9 @@
 //! Weights by way of shared memory, in boxes, for up to 16 rows of `x`: on Hopper alone.
 //!
 //! Each warp has a ring of stages to itself; one lane has a box of 32 rows of weights copied into
-//! each. Twice as many rows of weights as in `streamed` halve how often all of `x` is read, which is
-//! as large here as what a block reads of the weights; rows would take as many instructions.
+//! each. With twice as many rows of weights as in `streamed`, all of `x` is read half as often, and
+//! 16 rows of it are no less than what a block reads of the weights. Copied one by one, so many rows
+//! would keep a warp starting copies.
 
 use cuda_std::bulk_copy::BOX_COLUMNS;
 use cuda_std::mbarrier::{self, Barrier};

@@ -5,7 +5,8 @@
 //! both sides have the same; so each lane loads 16 bytes where they lie, of one row of each, and
 //! its words go through two products. The warps of a block share rows of `w` and divide `k`.
 //!
-//! The weights come into registers, or, on Hopper (`streamed`), into shared memory by bulk copies.
+//! The weights come into registers, or, on Hopper, into shared memory: by bulk copies of rows
+//! (`streamed`) or of boxes (`boxed`).
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 mod boxed;
