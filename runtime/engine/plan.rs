@@ -244,7 +244,7 @@ mod tests {
         let row = 1024 * 2;
         // No more rows are near or hot than there are positions.
         assert_eq!(plan.values, 32 * 8192 * row);
-        assert!(plan.hot_rows >= 32 * 8192 * row && plan.hot_rows < 33 * 8192 * row);
+        assert_eq!(plan.hot_rows, 32 * 8192 * row + 32 * 8 * 8192 * (2 + 6));
     }
 
     #[test]
