@@ -20,6 +20,7 @@
     feature(abi_ptx, asm_experimental_arch)
 )]
 
+mod arrivals;
 mod reduce;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 mod ring;

@@ -1,7 +1,7 @@
 //! A ring of stages in shared memory, which one part of a block fills and another uses.
 
 use cuda_std::mbarrier::{self, Barrier};
-use cuda_std::{Shared, thread};
+use cuda_std::{Shared, thread, warp};
 
 /// Bytes of the barriers of one stage.
 pub const BARRIER_BYTES: u32 = 16;
@@ -79,5 +79,32 @@ impl<const STAGES: u32> Ring<STAGES> {
     #[track_caller]
     pub fn wait_filled(&self, place: Place<STAGES>) {
         self.filled(place.stage).wait(place.parity);
+    }
+}
+
+/// The barriers of a ring that a warp has to itself, one for each stage: its phase ends when the
+/// stage has been filled.
+#[derive(Clone, Copy)]
+pub struct WarpRing<const STAGES: u32>(Shared<u64>);
+
+impl<const STAGES: u32> WarpRing<STAGES> {
+    /// Makes those of the running warp, which are among those of the block's warps.
+    #[inline(always)]
+    pub fn of_warp(barriers: Shared<u64>) -> Self {
+        let ring = Self(barriers.offset(warp::warp_id() * STAGES));
+        if warp::lane_id() == 0 {
+            for stage in 0..STAGES {
+                ring.filled(stage).init(1);
+            }
+            mbarrier::fence_initialised();
+        }
+        warp::sync_warp(warp::ALL);
+        ring
+    }
+
+    /// Whose phase ends when the stage has been filled.
+    #[inline(always)]
+    pub fn filled(&self, stage: u32) -> Barrier {
+        Barrier::at(self.0.offset(stage))
     }
 }

@@ -1,9 +1,10 @@
 //! From the warps' sums to the block's, and from those of the blocks to the output.
 
-use cuda_std::{F32x2, Float16, GlobalMut, Shared, dynamic_shared, math, thread};
+use cuda_std::{F32x2, Float16, GlobalMut, dynamic_shared, math, thread};
 
 use super::rows::{Room, merge_warps};
 use super::{Arguments, Pair, THREADS};
+use crate::arrivals::is_last;
 
 impl<T: Float16> Arguments<T> {
     /// What a block does that has a part in its pair.
@@ -36,25 +37,10 @@ impl<T: Float16> Arguments<T> {
             }
             i += THREADS;
         }
-        if pair.parts > 1 && self.is_last(pair, room.arrived) {
+        let last = || is_last(self.arrivals, pair.index, pair.parts, room.arrived);
+        if pair.parts > 1 && last() {
             combine::<T, DIM>(out, partials, stats, pair, splits);
         }
-    }
-
-    /// Whether this block is the last of its pair to come here. Then it sees what the others wrote,
-    /// and the counter is 0 again for the next launch.
-    #[inline(always)]
-    fn is_last(&self, pair: &Pair, arrived: Shared<u32>) -> bool {
-        thread::sync_threads();
-        if thread::thread_idx_x() == 0 {
-            let before = self.arrivals.atomic_add_acquire_release(pair.index, 1);
-            if before + 1 == pair.parts {
-                self.arrivals.write(pair.index, 0);
-            }
-            arrived.write(0, before + 1);
-        }
-        thread::sync_threads();
-        arrived.read(0) == pair.parts
     }
 }
 

@@ -6,7 +6,7 @@
 //! would keep a warp starting copies.
 
 use cuda_std::bulk_copy::BOX_COLUMNS;
-use cuda_std::mbarrier::{self, Barrier};
+use cuda_std::mbarrier::Barrier;
 use cuda_std::{
     Float16, Global, GlobalMut, Shared, TensorMap, U32x4, bf16, f16, grid, kernel, shared_array,
     swizzled_shared, thread, warp,
@@ -14,8 +14,8 @@ use cuda_std::{
 
 use super::joint::{Part, part_of_block};
 use super::output::{Output, Partial, write_gated};
-use super::{Input, LANES_DEPTH, SkinnyShape, Stored};
-use crate::ring::Place;
+use super::{LANES_DEPTH, SkinnyShape, Stored};
+use crate::ring::{Place, WarpRing};
 
 /// Warps of a block, among which `k` is divided.
 const SLICES: u32 = 8;
@@ -96,31 +96,17 @@ impl<const MAPS: usize> Boxes<MAPS> {
 #[derive(Clone, Copy)]
 struct Ring<T> {
     stages: Shared<T>,
-    barriers: Shared<u64>,
+    barriers: WarpRing<STAGES>,
 }
 
 impl<T: Float16> Ring<T> {
     /// The ring of the running warp.
     #[inline(always)]
     fn of_warp() -> Self {
-        let warp = warp::warp_id();
-        let ring = Self {
-            stages: swizzled_shared(warp * RING_BYTES),
-            barriers: shared_array![u64; SLICES * STAGES].offset(warp * STAGES),
-        };
-        if warp::lane_id() == 0 {
-            for stage in 0..STAGES {
-                ring.filled(stage).init(1);
-            }
-            mbarrier::fence_initialised();
+        Self {
+            stages: swizzled_shared(warp::warp_id() * RING_BYTES),
+            barriers: WarpRing::of_warp(shared_array![u64; SLICES * STAGES]),
         }
-        warp::sync_warp(warp::ALL);
-        ring
-    }
-
-    #[inline(always)]
-    fn filled(&self, stage: u32) -> Barrier {
-        Barrier::at(self.barriers.offset(stage))
     }
 
     /// Starts copying the part of the rows from `column` on, if there is one.
@@ -128,7 +114,7 @@ impl<T: Float16> Ring<T> {
     fn start<const MAPS: usize>(&self, boxes: &Boxes<MAPS>, stage: u32, column: u32) {
         if column < boxes.k && warp::lane_id() == 0 {
             let target = self.stages.offset(stage * STAGE);
-            boxes.copy(target, column, self.filled(stage));
+            boxes.copy(target, column, self.barriers.filled(stage));
         }
     }
 
@@ -198,7 +184,7 @@ fn run<T: Float16, const MAPS: usize>(
         column += SLICES * BOX_COLUMNS;
         // On its way while this stage is multiplied.
         let ahead = load(&input, column);
-        ring.filled(place.stage).wait(place.parity);
+        ring.barriers.filled(place.stage).wait(place.parity);
         add::<T, MAPS>(&mut sums, &ring, place.stage, &x);
         warp::sync_warp(warp::ALL);
         ring.start(&boxes, place.stage, next);

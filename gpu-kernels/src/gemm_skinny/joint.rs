@@ -5,7 +5,7 @@ use cuda_std::{Global, GlobalMut, bf16, f16, kernel, thread};
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 use super::Shallow;
 use super::output::Output;
-use super::{Rows8, Rows16, Rows32, Rows64, Stored, Weights};
+use super::{Rows8, Rows16, Rows32, Rows64, Weights};
 
 /// One of the products, and the block's place in it.
 pub(super) struct Part<W> {
@@ -79,9 +79,8 @@ macro_rules! kernels {
                 Part { out: out2, w: w2, bias: bias2, n: n2 },
             ];
             let (part, first) = part_of_block(parts, <$shape>::W_ROWS);
-            let input = || Stored::<{ <$shape>::X_TILES }>::new(x, m, k);
             let write = |partial| part.output(m).write(partial, first);
-            <$shape>::run(&Weights::of(part.w, part.n, k), first, input, write);
+            <$shape>::run(&Weights::of(part.w, part.n, k), first, (x, m), write);
         }
     )*};
 }

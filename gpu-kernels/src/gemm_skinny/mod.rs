@@ -24,7 +24,7 @@ use cuda_std::{
 pub use boxed::*;
 pub use joint::*;
 
-use operands::{Input, Stored, Weights, load};
+use operands::{Stored, Weights, load};
 use output::{Output, Partial, write_gated};
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 use streamed::Streamed;
@@ -101,7 +101,6 @@ pub const STREAMED_JOINT: SkinnyShape = Shallow::SKINNY;
 
 impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> {
     const THREADS: u32 = SLICES * warp::SIZE;
-    const X_TILES: usize = XT;
     const X_ROWS: u32 = 8 * XT as u32;
     const W_ROWS: u32 = 16 * WT as u32;
     const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
@@ -146,13 +145,13 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         words
     }
 
-    /// The warp's share of the product. What no earlier launch writes is on its way before `input`,
-    /// which may read what they wrote.
+    /// The warp's share of the product with `x [m, k]`. Weights, which no earlier launch writes, are on
+    /// their way before `x` is read.
     #[inline(always)]
-    fn sums<T: Float16, X: Input>(
+    fn sums<T: Float16>(
         weights: &Weights<T>,
         first: u32,
-        input: impl FnOnce() -> X,
+        (x, m): (Global<T>, u32),
     ) -> [[[f32; 4]; XT]; WT] {
         let k = weights.k;
         let rows = Self::rows(weights, first);
@@ -160,7 +159,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         let mut column = warp::warp_id() * Self::STEP + warp::lane_id() % 4 * 8;
         let mut words = Self::load_weights(&rows, column, k);
         grid::wait_for_previous();
-        let input = input();
+        let input = Stored::<XT>::new(x, m, k);
         // Lanes of one product must stay together, so that the condition is the warp's.
         while column - warp::lane_id() % 4 * 8 < k {
             let next = column + SLICES * Self::STEP;
@@ -183,10 +182,10 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
 
     /// Computes the block's part of the product, and calls `write` with it.
     #[inline(always)]
-    fn run<T: Float16, X: Input>(
+    fn run<T: Float16>(
         weights: &Weights<T>,
         first: u32,
-        input: impl FnOnce() -> X,
+        x: (Global<T>, u32),
         write: impl FnOnce(Partial),
     ) {
         grid::release_next();
@@ -196,7 +195,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put(&Self::sums(weights, first, input));
+        partial.put(&Self::sums(weights, first, x));
         thread::sync_threads();
         write(partial);
     }
@@ -223,9 +222,8 @@ macro_rules! products {
         ) {
             let first = thread::block_idx_x() * <$shape>::W_ROWS;
             let output = Output { out, bias, residual, m, n };
-            let input = || Stored::<{ <$shape>::X_TILES }>::new(x, m, k);
             let write = |partial| output.write(partial, first);
-            <$shape>::run(&Weights::of(w, n, k), first, input, write);
+            <$shape>::run(&Weights::of(w, n, k), first, (x, m), write);
         }
     )*};
 }
@@ -265,9 +263,8 @@ macro_rules! gated_products {
             k: u32,
         ) {
             let first = thread::block_idx_x() * (<$shape>::W_ROWS / 2);
-            let input = || Stored::<{ <$shape>::X_TILES }>::new(x, m, k);
             let write = |partial| write_gated(out, partial, (m, n), first);
-            <$shape>::run(&Weights::paired([gate, up], n, k), first, input, write);
+            <$shape>::run(&Weights::paired([gate, up], n, k), first, (x, m), write);
         }
     )*};
 }

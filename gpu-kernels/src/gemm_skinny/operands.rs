@@ -52,12 +52,6 @@ impl<T: Float16> Weights<T> {
     }
 }
 
-/// What the weights are multiplied with.
-pub trait Input {
-    /// Sixteen bytes of the lane's row of a tile of eight rows.
-    fn load(&self, tile: usize, column: u32) -> [u32; 4];
-}
-
 /// The lane's rows of `x`.
 pub struct Stored<const XT: usize> {
     rows: [Global<U32x4>; XT],
@@ -72,11 +66,10 @@ impl<const XT: usize> Stored<XT> {
         let rows = core::array::from_fn(|tile| x.offset(row(tile) as usize * k as usize).cast());
         Self { rows, k }
     }
-}
 
-impl<const XT: usize> Input for Stored<XT> {
+    /// Sixteen bytes of the lane's row of a tile of eight rows.
     #[inline(always)]
-    fn load(&self, tile: usize, column: u32) -> [u32; 4] {
+    pub fn load(&self, tile: usize, column: u32) -> [u32; 4] {
         load(self.rows[tile], column, self.k, false)
     }
 }

@@ -4,14 +4,13 @@
 //! is under way takes no registers, and it is under way before the launch ahead is done: so much
 //! that the memory stays busy from one launch to the next.
 
-use cuda_std::mbarrier::{self, Barrier};
 use cuda_std::{
-    Float16, Shared, U32x4, bulk_copy, dynamic_shared, grid, shared_array, thread, warp,
+    Float16, Global, Shared, U32x4, bulk_copy, dynamic_shared, grid, shared_array, thread, warp,
 };
 
 use super::output::Partial;
-use super::{Input, LANES_DEPTH, SkinnyShape, Weights};
-use crate::ring::Place;
+use super::{LANES_DEPTH, SkinnyShape, Stored, Weights};
+use crate::ring::{Place, WarpRing};
 
 /// Warps of a block, among which `k` is divided.
 const SLICES: u32 = 4;
@@ -39,29 +38,12 @@ pub struct Streamed<const STAGES: u32>;
 /// The ring of a warp, for the rows of weights from `first` on.
 struct Ring<'a, T, const STAGES: u32> {
     stages: Shared<T>,
-    barriers: Shared<u64>,
+    barriers: WarpRing<STAGES>,
     weights: &'a Weights<T>,
     first: u32,
 }
 
 impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
-    /// Makes the warp's barriers.
-    #[inline(always)]
-    fn init(&self) {
-        if warp::lane_id() == 0 {
-            for stage in 0..STAGES {
-                self.filled(stage).init(1);
-            }
-            mbarrier::fence_initialised();
-        }
-        warp::sync_warp(warp::ALL);
-    }
-
-    #[inline(always)]
-    fn filled(&self, stage: u32) -> Barrier {
-        Barrier::at(self.barriers.offset(stage))
-    }
-
     #[inline(always)]
     fn stage(&self, stage: u32) -> Shared<T> {
         self.stages.offset(stage * STAGE)
@@ -76,7 +58,7 @@ impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
         }
         let bytes = (k - column).min(DEPTH) * 2;
         if warp::lane_id() == 0 {
-            self.filled(stage).arrive_expecting(ROWS * bytes);
+            self.barriers.filled(stage).arrive_expecting(ROWS * bytes);
         }
         warp::sync_warp(warp::ALL);
         let row = warp::lane_id();
@@ -84,7 +66,7 @@ impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
             let source = self.weights.row(self.first, row / 16, row / 8 % 2, row % 8);
             let source = source.offset(column as usize);
             let target = self.stage(stage).offset(row * DEPTH);
-            bulk_copy::copy(target, source, bytes, self.filled(stage));
+            bulk_copy::copy(target, source, bytes, self.barriers.filled(stage));
         }
     }
 }
@@ -92,7 +74,6 @@ impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
 impl<const STAGES: u32> Streamed<STAGES> {
     pub(super) const THREADS: u32 = SLICES * warp::SIZE;
     pub(super) const BLOCKS: u32 = BLOCKS;
-    pub(super) const X_TILES: usize = 1;
     const X_ROWS: u32 = 8;
     pub(super) const W_ROWS: u32 = ROWS;
     const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
@@ -128,15 +109,11 @@ impl<const STAGES: u32> Streamed<STAGES> {
         }
     }
 
-    /// The warp's share of the product. What no earlier launch writes is on its way before `input`,
-    /// which may read what they wrote.
+    /// The warp's share of the product with `x [m, k]`. Weights, which no earlier launch writes, are on
+    /// their way before `x` is read.
     #[inline(always)]
-    fn sums<T: Float16, X: Input>(
-        ring: &Ring<'_, T, STAGES>,
-        input: impl FnOnce() -> X,
-    ) -> [f32; 4] {
+    fn sums<T: Float16>(ring: &Ring<'_, T, STAGES>, (x, m): (Global<T>, u32)) -> [f32; 4] {
         let k = ring.weights.k;
-        ring.init();
         let mut column = warp::warp_id() * DEPTH;
         let mut next = column;
         for stage in 0..STAGES {
@@ -144,7 +121,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
             next += SLICES * DEPTH;
         }
         grid::wait_for_previous();
-        let input = input();
+        let input = Stored::<1>::new(x, m, k);
         let load = |column: u32| -> [[u32; 4]; STEPS] {
             core::array::from_fn(|step| {
                 let column = column + step as u32 * LANES_DEPTH + warp::lane_id() % 4 * 8;
@@ -158,7 +135,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
             let after = column + SLICES * DEPTH;
             // On its way while this stage is multiplied.
             let ahead = load(after);
-            ring.filled(place.stage).wait(place.parity);
+            ring.barriers.filled(place.stage).wait(place.parity);
             Self::add(&mut sums, ring.stage(place.stage), &x, k - column);
             warp::sync_warp(warp::ALL);
             ring.start(place.stage, next);
@@ -171,17 +148,16 @@ impl<const STAGES: u32> Streamed<STAGES> {
 
     /// Computes the block's part of the product, and calls `write` with it.
     #[inline(always)]
-    pub(super) fn run<T: Float16, X: Input>(
+    pub(super) fn run<T: Float16>(
         weights: &Weights<T>,
         first: u32,
-        input: impl FnOnce() -> X,
+        x: (Global<T>, u32),
         write: impl FnOnce(Partial),
     ) {
         grid::release_next();
-        let warp = warp::warp_id() * STAGES;
         let ring = Ring::<T, STAGES> {
-            stages: dynamic_shared::<T>(0).offset(warp * STAGE),
-            barriers: shared_array![u64; SLICES * STAGES].offset(warp),
+            stages: dynamic_shared::<T>(0).offset(warp::warp_id() * STAGES * STAGE),
+            barriers: WarpRing::of_warp(shared_array![u64; SLICES * STAGES]),
             weights,
             first,
         };
@@ -191,7 +167,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put(&[[Self::sums(&ring, input)]]);
+        partial.put(&[[Self::sums(&ring, x)]]);
         thread::sync_threads();
         write(partial);
     }

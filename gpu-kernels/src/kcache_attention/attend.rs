@@ -13,6 +13,7 @@ use super::trace::{Mark, Trace};
 use super::words::Words;
 use super::{ADDRESSES, Arguments};
 use crate::KV_BLOCK;
+use crate::arrivals::is_last;
 use crate::decode_scores::MAX_GROUP;
 use crate::reduce::block_sum;
 use crate::softmax::{Softmax, merge_partials, write_partials};
@@ -69,7 +70,7 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
         self.scan::<DIM>(&pair, partials, words.softmaxes(), scan);
         self.trace.note(Mark::Scanned);
         let blocks = pair.length.div_ceil(self.split);
-        if self.is_last(&pair, blocks, words.arrived()) {
+        if is_last(self.arrivals, pair.index, blocks, words.arrived()) {
             let parts = (blocks, splits);
             merge_partials(words.stats(), partials.as_const(), pair.group, parts);
             self.attend::<DIM, WORDS>(&pair, words);
@@ -114,22 +115,6 @@ impl<T: Float16, M: Trace> Arguments<T, M> {
         let softmax = scan(&turn, &keys, &target, part);
         let (partials, heads) = (partials.offset(split as usize), (pair.group, MAX_GROUP));
         write_partials(partials, shared, softmax, heads, thread::grid_dim_x());
-    }
-
-    /// Whether this block is the last of its pair's `blocks` to come here. Then it sees what the
-    /// others wrote, and the counter is 0 again for the next launch.
-    #[inline(always)]
-    fn is_last(&self, pair: &Pair, blocks: u32, arrived: Shared<u32>) -> bool {
-        thread::sync_threads();
-        if thread::thread_idx_x() == 0 {
-            let before = self.arrivals.atomic_add_acquire_release(pair.index, 1);
-            if before + 1 == blocks {
-                self.arrivals.write(pair.index, 0);
-            }
-            arrived.write(0, before + 1);
-        }
-        thread::sync_threads();
-        arrived.read(0) == blocks
     }
 
     /// Selects, looks up and sums the rows of V of a pair that is scored.

@@ -5,7 +5,6 @@
 //! way take no registers. What is under way is so much that the memory stays busy while a third of
 //! the blocks do other things than scan.
 
-use cuda_std::mbarrier::{self, Barrier};
 use cuda_std::{Float16, Global, Shared, U32x4, bulk_copy, warp};
 
 use super::WARPS;
@@ -13,7 +12,7 @@ use super::scan::{Chunk, Keys, STEP, Target, Turn, following};
 use super::trace::Trace;
 use crate::KV_BLOCK;
 use crate::decode_scores::{PART, score};
-use crate::ring::Place;
+use crate::ring::{Place, WarpRing};
 use crate::softmax::Softmax;
 
 /// Stages of a warp's ring.
@@ -41,30 +40,17 @@ const fn stage(dim: u32) -> u32 {
 #[derive(Clone, Copy)]
 pub struct Ring<T> {
     stages: Shared<T>,
-    barriers: Shared<u64>,
+    barriers: WarpRing<STAGES>,
 }
 
 impl<T: Float16> Ring<T> {
     /// The ring of the running warp, in [`shared_bytes`] of shared memory and [`BARRIERS`].
     #[inline(always)]
     pub fn new<const DIM: u32>(stages: Shared<T>, barriers: Shared<u64>) -> Self {
-        let first = warp::warp_id() * STAGES;
-        let ring = Self {
-            stages: stages.offset(first * stage(DIM)),
-            barriers: barriers.offset(first),
-        };
-        if warp::lane_id() == 0 {
-            for stage in 0..STAGES {
-                ring.filled(stage).init(1);
-            }
-            mbarrier::fence_initialised();
+        Self {
+            stages: stages.offset(warp::warp_id() * STAGES * stage(DIM)),
+            barriers: WarpRing::of_warp(barriers),
         }
-        warp::sync_warp(warp::ALL);
-        ring
-    }
-
-    fn filled(&self, stage: u32) -> Barrier {
-        Barrier::at(self.barriers.offset(stage))
     }
 
     fn stage<const DIM: u32>(&self, index: u32) -> Shared<T> {
@@ -76,9 +62,10 @@ impl<T: Float16> Ring<T> {
     fn start<const DIM: u32>(&self, index: u32, rows: Rows, block: Global<T>) {
         if warp::lane_id() == 0 {
             let bytes = rows.count * DIM * size_of::<T>() as u32;
-            self.filled(index).arrive_expecting(bytes);
+            self.barriers.filled(index).arrive_expecting(bytes);
             let source = block.offset((rows.first % KV_BLOCK * DIM) as usize);
-            bulk_copy::copy(self.stage::<DIM>(index), source, bytes, self.filled(index));
+            let filled = self.barriers.filled(index);
+            bulk_copy::copy(self.stage::<DIM>(index), source, bytes, filled);
         }
     }
 
@@ -160,7 +147,7 @@ pub fn scan<T: Float16, M: Trace, const DIM: u32, const PARTS: usize, const STEP
     let mut place = Place::<STAGES>::FIRST;
     while position < end {
         let count = Rows::of(position, chunk, target.length).count;
-        ring.filled(place.stage).wait(place.parity);
+        ring.barriers.filled(place.stage).wait(place.parity);
         let mut scores: Chunk<STEPS> = [[0.0; 2]; STEPS];
         for (step, scores) in scores.iter_mut().enumerate() {
             let words = ring.words::<DIM, PARTS>(place.stage, step as u32, count);
