@@ -33,8 +33,11 @@ pub struct HeadState {
     pub hot: HotRows,
     /// Counts of this head.
     pub counters: KvCounters,
-    /// Room for one step's probabilities, `[group_size, positions]`.
+    /// Probabilities of the last decode step, `[group_size, positions]`.
     pub probs: Vec<f32>,
+    /// Positions that the last decode step selected between sinks and window,
+    /// ascending; none in a dense layer.
+    pub picked: Vec<usize>,
 }
 
 /// K and V of one sequence under one policy, in host memory.
@@ -55,6 +58,7 @@ impl KvCache {
             hot: HotRows::new(policy.hot_rows, config.head_dim),
             counters: KvCounters::default(),
             probs: Vec::new(),
+            picked: Vec::new(),
         };
         let layers = || 0..config.n_layers;
         Self {
@@ -113,6 +117,11 @@ impl KvCache {
     /// K and V of `layer`.
     pub fn layer(&self, layer: usize) -> (&BlockStore, &VLayer) {
         (&self.keys.layers[layer], &self.values.layers[layer])
+    }
+
+    /// What the KV heads of `layer` keep from step to step.
+    pub fn heads(&self, layer: usize) -> &[HeadState] {
+        &self.heads[layer]
     }
 
     /// Forgets all positions from `len` on, in every layer.

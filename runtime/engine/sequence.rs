@@ -35,6 +35,11 @@ impl<B: Backend> Sequence<B> {
         self.n_ctx
     }
 
+    /// K and V of those tokens, as the backend holds them.
+    pub fn kv(&self) -> &B::KvCache {
+        &self.kv
+    }
+
     /// What the KV policy did since the sequence was made.
     pub fn counters(&self) -> KvCounters {
         self.kv.counters()

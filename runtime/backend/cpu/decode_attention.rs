@@ -103,7 +103,8 @@ impl Step<'_> {
     fn sum_selected(&self, policy: &KvPolicy, state: &mut HeadState, out: &mut [f32]) {
         let sinks = policy.sinks.min(self.len);
         let window = self.len.saturating_sub(policy.window).max(sinks);
-        let picked = self.select(policy, sinks..window);
+        state.picked = self.select(policy, sinks..window);
+        let picked = &state.picked;
         let _range = trace::range(Range::Gather);
         for pos in (0..sinks).chain(window..self.len) {
             self.add_row(pos, self.values.rows.row(self.head, pos), out);
@@ -114,7 +115,7 @@ impl Step<'_> {
         counters.rows_needed += picked.len() as u64;
         counters.bytes_near += self.bytes_of(at_hand);
         let fetch = |pos| self.values.rows.row(self.head, pos);
-        state.hot.visit(&picked, fetch, |pos, found, row| {
+        state.hot.visit(picked, fetch, |pos, found, row| {
             match found {
                 Found::Hot => {
                     counters.rows_hit += 1;
@@ -127,7 +128,9 @@ impl Step<'_> {
             }
             self.add_row(pos, row, out);
         });
-        let kept = (0..sinks).chain(picked).chain(window..self.len);
+        let kept = (0..sinks)
+            .chain(picked.iter().copied())
+            .chain(window..self.len);
         counters.mass += self.weigh(policy.weighting, &kept.collect::<Vec<_>>(), out);
     }
 
