@@ -63,3 +63,5 @@ pub use slice::{DeviceSlice, DeviceSliceMut};
 pub use stream::{Priority, Stream};
 pub use sys::{Code, CudaVersion, Failure};
 pub use tensor_map::TensorMap;
+#[cfg(all(test, feature = "gpu-tests"))]
+pub(crate) use testing::sleeps::reorder;

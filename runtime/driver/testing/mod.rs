@@ -2,6 +2,8 @@
 
 mod exhaustion;
 mod loss;
+#[cfg(feature = "gpu-tests")]
+pub(crate) mod sleeps;
 
 use std::process::Command;
 

@@ -6,7 +6,6 @@ mod batch;
 mod checkpoint;
 mod failures;
 mod models;
-#[cfg(not(feature = "gpu-tests"))]
 mod order;
 mod profile;
 
