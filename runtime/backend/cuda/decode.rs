@@ -118,6 +118,7 @@ impl Cuda {
             shape,
             policy,
             selection,
+            scan,
             listed,
         } = step.as_mut().ok_or_else(outside)?;
         let (shape, stream, kernels) = (*shape, &self.stream, &self.kernels.decode);
@@ -136,11 +137,12 @@ impl Cuda {
         let places = inputs.places(layer, slots(policy, shape.table_stride * BLOCK))?;
         let work = buffers.fused();
         let (rows, places) = ((selection, rest), (sequences, places));
+        let kernels = kernels.selecting(*scan);
         self.launch(|| {
             self.timeline
                 .with_marks(mark_words(shape), stream, |marks| {
                     // SAFETY: as above; the caches keep sinks and window near.
-                    unsafe { kernels.fused(&work, shape, (q, out), rows, places, marks, stream) }
+                    unsafe { kernels.run(&work, shape, (q, out), rows, places, marks, stream) }
                 })
         })?;
         if selection.p < 1.0 {

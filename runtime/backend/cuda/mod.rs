@@ -17,6 +17,7 @@ mod kernels;
 mod kv_cache;
 mod load;
 mod memory;
+mod misses;
 mod near_values;
 mod operations;
 mod products;
@@ -42,7 +43,9 @@ pub use kv_cache::CudaKvCache;
 pub use load::Matrix;
 pub use rope::RopeTable;
 pub use step::StepMemo;
-pub use tuning::{Choices, PrefillKernel, ProductKernel, ProductRule, ScanKernel, Tuning};
+pub use tuning::{
+    Choices, PrefillKernel, ProductKernel, ProductRule, ScanChoice, ScanKernel, Tuning,
+};
 
 pub(super) use geometry::check;
 pub(super) use memory::{PREFILL_CHUNK, memory};

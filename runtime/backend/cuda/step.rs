@@ -8,6 +8,8 @@ use super::activation::REPLACED;
 use super::decode::Buffers;
 use super::inputs::Inputs;
 use super::kernels::{Selection, Shape};
+use super::misses::Misses;
+use super::tuning::ScanKernel;
 use super::{Cuda, CudaKvCache};
 use crate::cache::{BLOCK, KvPolicy};
 use crate::driver::{DriverError, Graph};
@@ -20,6 +22,7 @@ pub struct StepMemo {
     /// What the last step was like.
     last: Option<Key>,
     graph: Option<(Key, Graph)>,
+    misses: Misses,
 }
 
 /// Memory of a running step.
@@ -30,6 +33,8 @@ pub(super) struct StepState {
     pub policy: KvPolicy,
     /// Rows that far layers list, unless they use all.
     pub selection: Option<Selection>,
+    /// The kernels that list them.
+    pub scan: ScanKernel,
     /// Rows listed for each pair, layer by layer, where only the device knows.
     pub listed: Vec<(usize, Vec<u32>)>,
 }
@@ -41,6 +46,7 @@ struct Key {
     shape: Shape,
     policy: KvPolicy,
     selection: Option<Selection>,
+    scan: ScanKernel,
     /// How many buffers had been replaced by others.
     replaced: u64,
 }
@@ -67,11 +73,17 @@ impl Cuda {
             return Ok(());
         };
         let selection = selection(&policy, caches, shape);
+        let numbers: Vec<u64> = caches.iter().map(|cache| cache.number).collect();
+        let choice = self.kernels.decode.scan();
+        let scan = memo
+            .misses
+            .next(choice, &numbers, || self.traffic(caches))?;
         let state = match memo.state.take() {
             Some(state) => StepState {
                 shape,
                 policy,
                 selection,
+                scan,
                 listed: Vec::new(),
                 ..state
             },
@@ -81,6 +93,7 @@ impl Cuda {
                 shape,
                 policy,
                 selection,
+                scan,
                 listed: Vec::new(),
             },
         };
@@ -88,10 +101,11 @@ impl Cuda {
         state.buffers.reserve(shape, selection, stream)?;
         state.inputs.write(caches, tokens, shape, stream)?;
         let key = Key {
-            caches: caches.iter().map(|cache| cache.number).collect(),
+            caches: numbers,
             shape,
             policy: state.policy.clone(),
             selection,
+            scan,
             replaced: REPLACED.load(Ordering::Relaxed),
         };
         if let Err(error) = self.run_or_replay(memo, key, caches, work) {
@@ -107,6 +121,16 @@ impl Cuda {
             }
         }
         Ok(())
+    }
+
+    /// Rows that `caches` have found hot, and those fetched.
+    fn traffic(&self, caches: &[&mut CudaKvCache]) -> Result<[u64; 2]> {
+        let mut sum = [0; 2];
+        for near in caches.iter().filter_map(|cache| cache.near.as_ref()) {
+            let [hot, fetched] = near.traffic(&self.stream)?;
+            sum = [sum[0] + hot, sum[1] + fetched];
+        }
+        Ok(sum)
     }
 
     fn run_or_replay(

@@ -24,7 +24,7 @@ pub struct Choices {
     /// The kernels of a prompt's attention.
     pub prefill_attention: PrefillKernel,
     /// The kernels that select rows of V.
-    pub kcache_attention: ScanKernel,
+    pub kcache_attention: ScanChoice,
     /// The kernels of a few rows that compute more than a product.
     pub fused_products: ScanKernel,
 }
@@ -82,6 +82,18 @@ pub enum ScanKernel {
     Registers,
     /// Copied to shared memory ahead, on Hopper.
     Copies,
+}
+
+/// Kernels that scan keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanChoice {
+    /// Always [`ScanKernel::Registers`].
+    Registers,
+    /// Always [`ScanKernel::Copies`].
+    Copies,
+    /// Registers while most of the rows of V that are selected are fetched, copies else.
+    ByMisses,
 }
 
 impl ProductRule {
@@ -146,7 +158,7 @@ impl Tuning {
                     {"kernel": "gemm_wgmma_256"}
                 ],
                 "prefill_attention": "warpgroups",
-                "kcache_attention": "copies",
+                "kcache_attention": "by_misses",
                 "fused_products": "copies"
             }
         }"#;
@@ -168,7 +180,7 @@ mod tests {
         }
         let choices = tuning.of("sm_80").unwrap();
         assert_eq!(choices.prefill_attention, PrefillKernel::Warps);
-        assert_eq!(choices.kcache_attention, ScanKernel::Registers);
+        assert_eq!(choices.kcache_attention, ScanChoice::Registers);
         let error = tuning.of("sm_75").unwrap_err().to_string();
         assert!(error.contains("sm_75, but sm_80, sm_90a"), "{error}");
     }

@@ -166,6 +166,22 @@ fn steps_that_are_replayed_equal_the_processors() {
     }
 }
 
+/// Without hot rows every row is fetched, and after 16 steps other kernels do it.
+#[test]
+fn kernels_that_fetch_most_rows_equal_the_others() {
+    let pair = Pair::on(device_with_newest_kernels(HOPPER), &ALONE, 12);
+    let width = pair.cpu.config().vocab_size;
+    let next: Vec<u32> = (0..20).map(|i| 13 * i + 3).collect();
+    let with = |hot_rows| {
+        let policy = KvPolicy {
+            hot_rows,
+            ..top_n(8, Weighting::MeanV)
+        };
+        run(&pair.gpu, &policy, &next).1
+    };
+    assert_close("no hot rows", &with(0), &with(512), width, 1e-6);
+}
+
 /// V goes to the host while a prompt is read, and comes back for the next chunk.
 #[test]
 fn chunks_of_a_prompt_find_the_rows_before_them() {

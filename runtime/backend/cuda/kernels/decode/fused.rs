@@ -6,7 +6,6 @@ use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
-use super::super::super::tuning::ScanKernel;
 use super::super::{ByHead, check_lengths, sizes};
 use super::{Sequences, Shape};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
@@ -93,7 +92,7 @@ fn splits(shape: Shape) -> usize {
     shape.capacity.div_ceil(SPLIT)
 }
 
-/// The kernels of `kcache_attention`.
+/// Kernels of `kcache_attention` that scan keys in one way.
 pub struct Kernels {
     by_head: ByHead,
     /// The same with marks.
@@ -103,18 +102,21 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    pub fn load(module: &Module, scan: ScanKernel) -> Result<Self> {
-        Ok(match scan {
-            ScanKernel::Registers => Self {
-                by_head: ByHead::load(module, REGISTERS)?,
-                traced: ByHead::load(module, REGISTERS_TRACED)?,
-                shared_bytes: fused::shared_bytes,
-            },
-            ScanKernel::Copies => Self {
-                by_head: ByHead::load(module, COPIES)?,
-                traced: ByHead::load(module, COPIES_TRACED)?,
-                shared_bytes: fused::shared_bytes_copied,
-            },
+    /// Those that hold keys in registers.
+    pub fn registers(module: &Module) -> Result<Self> {
+        Ok(Self {
+            by_head: ByHead::load(module, REGISTERS)?,
+            traced: ByHead::load(module, REGISTERS_TRACED)?,
+            shared_bytes: fused::shared_bytes,
+        })
+    }
+
+    /// Those that copy keys to shared memory.
+    pub fn copies(module: &Module) -> Result<Self> {
+        Ok(Self {
+            by_head: ByHead::load(module, COPIES)?,
+            traced: ByHead::load(module, COPIES_TRACED)?,
+            shared_bytes: fused::shared_bytes_copied,
         })
     }
 }
@@ -151,7 +153,7 @@ const COPIES_TRACED: [&Kernel; 4] = [
     &fused::KCACHE_ATTENTION_COPIED_TRACED_256_BF16,
 ];
 
-impl super::Kernels {
+impl Kernels {
     /// Attention of `q` over the rows that `selection` takes: both `q` and `out`
     /// `[sequences, q_heads, dim]`. Where there are `marks`, [`mark_words`], the traced kernel does it.
     ///
@@ -160,7 +162,7 @@ impl super::Kernels {
     /// they say, for lengths of at most the shape's capacity, which is whole
     /// blocks; rows of the window and sinks are near.
     #[expect(clippy::too_many_arguments, reason = "each is of a kind of its own")]
-    pub unsafe fn fused(
+    pub unsafe fn run(
         &self,
         work: &FusedWorkspace<'_>,
         shape: Shape,
@@ -171,8 +173,8 @@ impl super::Kernels {
         stream: &Stream,
     ) -> Result<()> {
         let kernels = match marks {
-            Some(_) => &self.fused.traced,
-            None => &self.fused.by_head,
+            Some(_) => &self.traced,
+            None => &self.by_head,
         };
         let kernel = kernels.of(shape.dim)?;
         let needed = workspace_sizes(shape, selection.top);
@@ -228,7 +230,7 @@ impl super::Kernels {
         let scale = (shape.dim as f32).sqrt().recip();
         let grid = [splits, kv_heads, sequence_count];
         let mut launch = Launch::new(kernel, grid, [THREADS, 1, 1])
-            .shared_bytes((self.fused.shared_bytes)(dim, candidates, slots))
+            .shared_bytes((self.shared_bytes)(dim, candidates, slots))
             .buffer_mut(out)
             .buffer(places.traffic)
             .buffer_mut(&work.counts)

@@ -4,7 +4,7 @@ mod dense;
 mod fused;
 mod total;
 
-use super::super::tuning::Choices;
+use super::super::tuning::{Choices, ScanChoice, ScanKernel};
 use super::{ByHead, function};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Module, Result};
 
@@ -12,7 +12,10 @@ pub use fused::{FusedWorkspace, Places, Rest, Selection, mark_words, workspace_s
 
 /// The kernels of `kcache_attention`, `decode_attention` and `v_total.rs`.
 pub struct Kernels {
-    fused: fused::Kernels,
+    scan: ScanChoice,
+    registers: fused::Kernels,
+    /// Where the image has them.
+    copies: Option<fused::Kernels>,
     dense: ByHead,
     total: Function,
 }
@@ -65,10 +68,30 @@ impl Shape {
 
 impl Kernels {
     pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
+        let scan = choices.kcache_attention;
+        let copies = match scan {
+            ScanChoice::Registers => None,
+            ScanChoice::Copies | ScanChoice::ByMisses => Some(fused::Kernels::copies(module)?),
+        };
         Ok(Self {
-            fused: fused::Kernels::load(module, choices.kcache_attention)?,
+            scan,
+            registers: fused::Kernels::registers(module)?,
+            copies,
             dense: dense::load(module)?,
             total: function(module, &gpu_kernels::v_total::V_TOTAL)?,
         })
+    }
+
+    /// Which of the kernels that select rows are to be used.
+    pub fn scan(&self) -> ScanChoice {
+        self.scan
+    }
+
+    /// Those that scan keys in a way, or in the only one there is.
+    pub fn selecting(&self, scan: ScanKernel) -> &fused::Kernels {
+        match (scan, &self.copies) {
+            (ScanKernel::Copies, Some(copies)) => copies,
+            _ => &self.registers,
+        }
     }
 }
