@@ -20,6 +20,8 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
         let streamed = &gemm_skinny::GEMM_STREAMED_GATED_BF16;
         kernels.push((gemm_skinny::STREAMED_JOINT, streamed));
         kernels.push((gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_GATED_BF16));
+        let wide = &gemm_skinny::GEMM_STREAMED_WIDE_GATED_BF16;
+        kernels.push((gemm_skinny::STREAMED_WIDE, wide));
     }
     // Of each form the kernel for the fewest rows that takes them.
     kernels.retain(|(shape, _)| m <= shape.rows as usize);

@@ -82,6 +82,10 @@ fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
     let by_copies = [
         (gemm_skinny::STREAMED, &gemm_skinny::GEMM_STREAMED_BF16),
         (gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_BF16),
+        (
+            gemm_skinny::STREAMED_WIDE,
+            &gemm_skinny::GEMM_STREAMED_WIDE_BF16,
+        ),
     ];
     let fits = |(shape, _): &&(SkinnyShape, &'static Kernel)| m <= shape.rows;
     let mut fitting: Vec<_> = by_registers.iter().find(fits).into_iter().collect();

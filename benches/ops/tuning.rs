@@ -62,6 +62,7 @@ fn kernel(name: &str) -> Option<ProductKernel> {
         "gemm_large" => ProductKernel::GemmLarge,
         "gemm_boxed" => ProductKernel::GemmBoxed,
         "gemm_streamed" => ProductKernel::GemmStreamed,
+        "gemm_streamed_wide" => ProductKernel::GemmStreamedWide,
         "gemm_wgmma_128" => ProductKernel::GemmWgmma128,
         "gemm_wgmma_256" => ProductKernel::GemmWgmma256,
         _ if name.starts_with("gemv_") => ProductKernel::Gemv,

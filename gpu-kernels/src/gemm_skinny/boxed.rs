@@ -199,7 +199,7 @@ fn run<T: Float16, const MAPS: usize>(
         stride: RING_BYTES / 4,
         w_rows: BOX_ROWS,
     };
-    partial.put(&sums);
+    partial.put((warp::warp_id(), 0), &sums);
     thread::sync_threads();
     write(partial);
 }

@@ -79,9 +79,11 @@ type Rows32 = Shape<4, 2, 2>;
 type Rows64 = Shape<8, 2, 1>;
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-type Deep = Streamed<3>;
+type Deep = Streamed<1, 1, 4, 8, 3>;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-type Shallow = Streamed<2>;
+type Shallow = Streamed<1, 1, 4, 8, 2>;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+type Wide = Streamed<2, 4, 2, 4, 3>;
 
 /// The kernels `gemm_skinny_8_*`, and those for more rows.
 pub const SHAPES: [SkinnyShape; 4] = [
@@ -98,6 +100,10 @@ pub const STREAMED: SkinnyShape = Deep::SKINNY;
 /// The kernels `gemm_streamed_joint_*` and `gemm_streamed_gated_*`.
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub const STREAMED_JOINT: SkinnyShape = Shallow::SKINNY;
+
+/// The kernels `gemm_streamed_wide_*`, for so many columns that each multiprocessor has two blocks.
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub const STREAMED_WIDE: SkinnyShape = Wide::SKINNY;
 
 impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> {
     const THREADS: u32 = SLICES * warp::SIZE;
@@ -195,7 +201,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put(&Self::sums(weights, first, x));
+        partial.put((warp::warp_id(), 0), &Self::sums(weights, first, x));
         thread::sync_threads();
         write(partial);
     }
@@ -243,6 +249,8 @@ products! {
 products! {
     gemm_streamed_bf16, Deep, bf16;
     gemm_streamed_f16, Deep, f16;
+    gemm_streamed_wide_bf16, Wide, bf16;
+    gemm_streamed_wide_f16, Wide, f16;
 }
 
 macro_rules! gated_products {
@@ -284,4 +292,6 @@ gated_products! {
 gated_products! {
     gemm_streamed_gated_bf16, Shallow, bf16;
     gemm_streamed_gated_f16, Shallow, f16;
+    gemm_streamed_wide_gated_bf16, Wide, bf16;
+    gemm_streamed_wide_gated_f16, Wide, f16;
 }

@@ -24,16 +24,21 @@ impl Partial {
         x_rows * (w_rows + PADDING)
     }
 
-    /// Leaves the warp's share, as products of tensor cores hold it.
+    /// Leaves the warp's share, as products of tensor cores hold it: that of a slice, from a row of
+    /// `w` on.
     #[inline(always)]
-    pub fn put<const XT: usize, const WT: usize>(&self, sums: &[[[f32; 4]; XT]; WT]) {
+    pub fn put<const XT: usize, const WT: usize>(
+        &self,
+        (slice, row): (u32, u32),
+        sums: &[[[f32; 4]; XT]; WT],
+    ) {
         let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
         for (w_tile, sums) in sums.iter().enumerate() {
             for (x_tile, sums) in sums.iter().enumerate() {
                 for (e, &sum) in sums.iter().enumerate() {
                     let x_row = 8 * x_tile as u32 + 2 * pair + e as u32 % 2;
-                    let w_row = 16 * w_tile as u32 + group + e as u32 / 2 * 8;
-                    self.at(warp::warp_id(), x_row, w_row).write(0, sum);
+                    let w_row = row + 16 * w_tile as u32 + group + e as u32 / 2 * 8;
+                    self.at(slice, x_row, w_row).write(0, sum);
                 }
             }
         }

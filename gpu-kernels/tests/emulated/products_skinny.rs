@@ -110,7 +110,7 @@ fn check_gated<T: Float16, W: Weights<T>>(
 /// The kernels for bf16, and whether only Hopper has them.
 macro_rules! by_rows {
     ($form:ty: $($kernel:ident, $name:ident, $shape:expr, $hopper:literal;)*) => {{
-        let all: [(&Kernel, $form, SkinnyShape, bool); 5] =
+        let all: [(&Kernel, $form, SkinnyShape, bool); 6] =
             [$((&gemm::$kernel, gemm::$name, $shape, $hopper)),*];
         all.into_iter().filter(|(.., hopper)| has_wgmma() || !hopper)
     }};
@@ -124,11 +124,12 @@ fn skinny_products_add_bias_and_residual() {
         GEMM_SKINNY_32_BF16, gemm_skinny_32_bf16, gemm::SHAPES[2], false;
         GEMM_SKINNY_64_BF16, gemm_skinny_64_bf16, gemm::SHAPES[3], false;
         GEMM_STREAMED_BF16, gemm_streamed_bf16, gemm::STREAMED, true;
+        GEMM_STREAMED_WIDE_BF16, gemm_streamed_wide_bf16, gemm::STREAMED_WIDE, true;
     };
     for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;
         // Every row there is room for; one row, part of a tile of columns and of a step of `k`.
-        let small = [(rows, 32, 264), (1, 21, 2584), (rows - 3, 9, 8)];
+        let small = [(rows, 72, 264), (1, 21, 2584), (rows - 3, 9, 8)];
         let large = [
             (rows, 4096, 4096),
             (rows / 2, 12288, 4096),
@@ -154,10 +155,11 @@ fn skinny_products_apply_the_gate() {
         GEMM_SKINNY_GATED_32_BF16, gemm_skinny_gated_32_bf16, gemm::SHAPES[2], false;
         GEMM_SKINNY_GATED_64_BF16, gemm_skinny_gated_64_bf16, gemm::SHAPES[3], false;
         GEMM_STREAMED_GATED_BF16, gemm_streamed_gated_bf16, gemm::STREAMED_JOINT, true;
+        GEMM_STREAMED_WIDE_GATED_BF16, gemm_streamed_wide_gated_bf16, gemm::STREAMED_WIDE, true;
     };
     for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;
-        for size in cases(&[(rows, 16, 64), (1, 27, 1304)], &[(rows, 11008, 4096)]) {
+        for size in cases(&[(rows, 40, 64), (1, 27, 1304)], &[(rows, 11008, 4096)]) {
             check_gated((kernel, multiply, shape), size);
         }
     }

@@ -28,6 +28,8 @@ const SKINNY: ByRows<4> = {
 
 const STREAMED: ByRows<1> = [(skinny::STREAMED, &skinny::GEMM_STREAMED_BF16)];
 
+const STREAMED_WIDE: ByRows<1> = [(skinny::STREAMED_WIDE, &skinny::GEMM_STREAMED_WIDE_BF16)];
+
 const BOXED: ByRows<1> = [(skinny::BOXED, &skinny::GEMM_BOXED_BF16)];
 
 /// Takes kernels from a module.
@@ -67,6 +69,7 @@ impl Family {
             ]),
             ProductKernel::GemmSkinny => Self::Skinny(load(module, &SKINNY)?),
             ProductKernel::GemmStreamed => Self::Skinny(load(module, &STREAMED)?),
+            ProductKernel::GemmStreamedWide => Self::Skinny(load(module, &STREAMED_WIDE)?),
             ProductKernel::GemmBoxed => Self::Skinny(load(module, &BOXED)?),
             ProductKernel::GemmSmall => {
                 Self::Tiles(gemm::SMALL, function(module, &gemm::GEMM_SMALL_BF16)?)

@@ -15,6 +15,9 @@ use crate::driver::{
 /// The most products of one launch.
 pub const MAX_JOINT: usize = 3;
 
+/// Rows up to which those of `gated` are as fast for many columns.
+const FEW_ROWS: usize = 8;
+
 /// Kernels by the most rows that they take.
 type ByRows = Vec<(SkinnyShape, Function)>;
 
@@ -23,6 +26,9 @@ pub struct Fused {
     adding: ByRows,
     joint: ByRows,
     gated: ByRows,
+    /// For more than [`FEW_ROWS`], where each multiprocessor has two blocks.
+    wide_gated: Option<(SkinnyShape, Function)>,
+    multiprocessors: usize,
 }
 
 /// One of several products `out = x · wᵀ + bias` of the same `x [m, k]`: `out [m, n]`, `w [n, k]`,
@@ -54,6 +60,8 @@ impl Fused {
             adding: load(module, names.adding)?,
             joint: load(module, names.joint)?,
             gated: load(module, names.gated)?,
+            wide_gated: load(module, names.wide_gated.as_slice())?.pop(),
+            multiprocessors: module.context().device().multiprocessors as usize,
         })
     }
 
@@ -98,7 +106,7 @@ impl Fused {
         x: DeviceSlice<'_, bf16>,
         stream: &Stream,
     ) -> Result<()> {
-        let (shape, kernel) = of_rows(&self.gated, gated.m)?;
+        let (shape, kernel) = self.gated_kernel(gated.m, gated.n)?;
         check_lengths(kernel, &[("x", x.len(), gated.m * gated.k)])?;
         let [m, n, k] = gated.check(kernel)?;
         let shape = shape.gated();
@@ -113,6 +121,20 @@ impl Fused {
         let launch = launch.value(&m).value(&n).value(&k);
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
+    }
+}
+
+impl Fused {
+    /// The kernel for the gate of `m` rows and `n` columns.
+    fn gated_kernel(&self, m: usize, n: usize) -> Result<&(SkinnyShape, Function)> {
+        let suits = |(shape, _): &&(SkinnyShape, Function)| {
+            let blocks = n.div_ceil(shape.gated().columns as usize);
+            (FEW_ROWS + 1..=shape.rows as usize).contains(&m) && blocks >= 2 * self.multiprocessors
+        };
+        match self.wide_gated.as_ref().filter(suits) {
+            Some(wide) => Ok(wide),
+            None => of_rows(&self.gated, m),
+        }
     }
 }
 

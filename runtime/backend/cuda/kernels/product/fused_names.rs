@@ -12,6 +12,8 @@ pub struct Names {
     pub adding: &'static [Shaped],
     pub joint: &'static [Shaped],
     pub gated: &'static [Shaped],
+    /// Also of the gate, where there are enough columns.
+    pub wide_gated: Option<Shaped>,
 }
 
 const ROWS_8: SkinnyShape = skinny::SHAPES[0];
@@ -50,6 +52,7 @@ pub const REGISTERS: Names = Names {
     adding: &ADDING,
     joint: &JOINT,
     gated: &GATED,
+    wide_gated: None,
 };
 
 /// Those of up to 16 rows are copied to shared memory.
@@ -69,4 +72,8 @@ pub const COPIES: Names = Names {
         (skinny::BOXED, &skinny::GEMM_BOXED_GATED_BF16),
         GATED,
     ),
+    wide_gated: Some((
+        skinny::STREAMED_WIDE,
+        &skinny::GEMM_STREAMED_WIDE_GATED_BF16,
+    )),
 };

@@ -105,7 +105,7 @@ fn check_depth(kernel: &Function, k: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::cuda::kernels::{Kernels, Product};
+    use crate::backend::cuda::kernels::{Gated, Kernels, Product};
     use crate::backend::cuda::tests::HOPPER;
     use crate::backend::cuda::tuning::Tuning;
     use crate::driver::{Context, Device, DeviceBuffer, Stream};
@@ -161,6 +161,47 @@ mod tests {
                     let error = error((ordinal, &tuning), size);
                     assert!(error < 1e-4, "{size:?} on device {ordinal}: {error}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn gates_of_many_columns_are_computed() {
+        let context = Context::new(Device::open(HOPPER).unwrap()).unwrap();
+        let stream = Stream::new(&context).unwrap();
+        let kernels = Kernels::load(&context, &Tuning::newest()).unwrap();
+        let columns = 64 * context.device().multiprocessors as usize;
+        // Rows that are few, and columns that are; the last has enough of both.
+        for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 64]] {
+            let number = |i: usize| bf16::from_f32((i * 37 % 64) as f32 / 32.0 - 1.0);
+            let x: Vec<bf16> = (0..m * k).map(number).collect();
+            let gate: Vec<bf16> = (0..n * k).map(|i| number(i * 5 + 3)).collect();
+            let up: Vec<bf16> = (0..n * k).map(|i| number(i * 11 + 7)).collect();
+            let upload = |values: &[bf16]| DeviceBuffer::from_host(&stream, "x", values).unwrap();
+            let (x_buffer, gates, ups) = (upload(&x), upload(&gate), upload(&up));
+            let mut out = DeviceBuffer::<bf16>::zeroed(&stream, "out", m * n).unwrap();
+            let gated = Gated {
+                out: &out.as_mut_slice(),
+                gate: gates.as_slice(),
+                up: ups.as_slice(),
+                m,
+                n,
+                k,
+            };
+            let fused = &kernels.product.fused;
+            fused.gated(&gated, x_buffer.as_slice(), &stream).unwrap();
+            for (i, got) in out.to_host(&stream).unwrap().into_iter().enumerate() {
+                let dot = |w: &[bf16]| -> f64 {
+                    let pairs = x[i / n * k..][..k].iter().zip(&w[i % n * k..][..k]);
+                    pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum()
+                };
+                let (gate, up) = (dot(&gate), dot(&up));
+                let want = gate / (1.0 + (-gate).exp()) * up;
+                let off = (got.to_f64() - want).abs();
+                assert!(
+                    off <= 0.01 * want.abs() + 0.01,
+                    "{m}×{n}, {i}: {got}, {want}"
+                );
             }
         }
     }
