@@ -6,7 +6,7 @@
 //! the others ([`hot_rows`]), sums them from wherever they lie (`gather`) and writes the output
 //! (`output`). A block that waits for host memory leaves the multiprocessor to its neighbours.
 
-use cuda_std::{Global, GlobalMut, bf16, dynamic_shared, f16, grid, kernel, shared_array, warp};
+use cuda_std::{Global, GlobalMut, bf16, f16, grid, kernel, shared_array, warp};
 
 use crate::decode_scores::PART;
 
@@ -102,7 +102,8 @@ macro_rules! scan {
     };
     (copies, $arguments:ident, $words:ident, $element:ty, $dim:literal, $parts:ident) => {
         let barriers = $words.after().cast();
-        let ring = scan_copied::Ring::<$element>::new::<$dim>(dynamic_shared(0), barriers);
+        let ring =
+            scan_copied::Ring::<$element>::new::<$dim>(cuda_std::dynamic_shared(0), barriers);
         $arguments.run::<$dim, { gather::words($dim) }>($words, |turn, keys, target, part| {
             const STEPS: usize = scan_copied::steps($dim);
             scan_copied::scan::<$element, _, $dim, $parts, STEPS>(turn, keys, target, ring, part)

@@ -18,6 +18,9 @@ pub const MAX_JOINT: usize = 3;
 /// Rows up to which those of `gated` are as fast for many columns.
 const FEW_ROWS: usize = 8;
 
+/// Blocks of `wide_gated` that share a multiprocessor.
+const WIDE_BLOCKS: usize = 2;
+
 /// Kernels by the most rows that they take.
 type ByRows = Vec<(SkinnyShape, Function)>;
 
@@ -26,7 +29,7 @@ pub struct Fused {
     adding: ByRows,
     joint: ByRows,
     gated: ByRows,
-    /// For more than [`FEW_ROWS`], where each multiprocessor has two blocks.
+    /// For more than [`FEW_ROWS`], where there are enough columns.
     wide_gated: Option<(SkinnyShape, Function)>,
     multiprocessors: usize,
 }
@@ -122,14 +125,15 @@ impl Fused {
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
     }
-}
 
-impl Fused {
     /// The kernel for the gate of `m` rows and `n` columns.
     fn gated_kernel(&self, m: usize, n: usize) -> Result<&(SkinnyShape, Function)> {
         let suits = |(shape, _): &&(SkinnyShape, Function)| {
             let blocks = n.div_ceil(shape.gated().columns as usize);
-            (FEW_ROWS + 1..=shape.rows as usize).contains(&m) && blocks >= 2 * self.multiprocessors
+            let at_once = WIDE_BLOCKS * self.multiprocessors;
+            // The last blocks must keep most multiprocessors busy too.
+            let is_full = 5 * blocks >= 4 * blocks.next_multiple_of(at_once);
+            (FEW_ROWS + 1..=shape.rows as usize).contains(&m) && is_full
         };
         match self.wide_gated.as_ref().filter(suits) {
             Some(wide) => Ok(wide),
