@@ -4,8 +4,10 @@
 //! slower beside them: where most rows are fetched, kernels that hold keys in registers are the
 //! faster ones (docs/performance.md). No model of ours misses so often; a text that jumps may.
 
+use super::CudaKvCache;
 use super::tuning::{ScanChoice, ScanKernel};
 use crate::Result;
+use crate::driver::Stream;
 
 /// Steps between two looks at the counters, which a step would otherwise wait for.
 const STEPS: u32 = 16;
@@ -76,56 +78,44 @@ impl Misses {
     }
 }
 
+/// Rows that `caches` have found hot, and those fetched.
+pub(super) fn traffic(caches: &[&mut CudaKvCache], stream: &Stream) -> Result<[u64; 2]> {
+    let mut sum = [0; 2];
+    for near in caches.iter().filter_map(|cache| cache.near.as_ref()) {
+        let [hot, fetched] = near.traffic(stream)?;
+        sum = [sum[0] + hot, sum[1] + fetched];
+    }
+    Ok(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Steps of a batch that find and fetch so many rows each, and the kernels of the last.
-    fn steps(misses: &mut Misses, sum: &mut [u64; 2], count: u32, rows: [u64; 2]) -> ScanKernel {
-        let mut scan = ScanKernel::Copies;
-        for _ in 0..count {
-            scan = misses
-                .next(ScanChoice::ByMisses, &[7], || Ok(*sum))
-                .unwrap();
-            *sum = [sum[0] + rows[0], sum[1] + rows[1]];
-        }
-        scan
-    }
-
     #[test]
     fn the_kernels_follow_the_misses() {
+        use ScanKernel::{Copies, Registers};
+
         let (mut misses, mut sum) = (Misses::default(), [0; 2]);
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [0, 9]),
-            ScanKernel::Copies
-        );
-        // Cold caches miss everything, and are seen no sooner than others.
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [9, 1]),
-            ScanKernel::Registers
-        );
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [1, 1]),
-            ScanKernel::Copies
-        );
-        // Half of the rows changes nothing.
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [1, 3]),
-            ScanKernel::Copies
-        );
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [1, 1]),
-            ScanKernel::Registers
-        );
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [0, 0]),
-            ScanKernel::Registers
-        );
-        // Without rows there is nothing to follow.
-        assert_eq!(
-            steps(&mut misses, &mut sum, STEPS, [0, 0]),
-            ScanKernel::Registers
-        );
+        // Rows that each of so many steps finds hot and fetches, and the kernels of these steps,
+        // which follow from those before.
+        for (hot, fetched, expected) in [
+            (0, 9, Copies),
+            (9, 1, Registers),
+            (1, 1, Copies),
+            // Half of the rows changes nothing.
+            (1, 3, Copies),
+            (1, 1, Registers),
+            (0, 0, Registers),
+            // Without rows there is nothing to follow.
+            (0, 0, Registers),
+        ] {
+            for _ in 0..STEPS {
+                let scan = misses.next(ScanChoice::ByMisses, &[7], || Ok(sum));
+                assert_eq!(scan.unwrap(), expected, "{hot} hot, {fetched} fetched");
+                sum = [sum[0] + hot, sum[1] + fetched];
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::activation::REPLACED;
 use super::decode::Buffers;
 use super::inputs::Inputs;
 use super::kernels::{Selection, Shape};
-use super::misses::Misses;
+use super::misses::{Misses, traffic};
 use super::tuning::ScanKernel;
 use super::{Cuda, CudaKvCache};
 use crate::cache::{BLOCK, KvPolicy};
@@ -77,27 +77,20 @@ impl Cuda {
         let choice = self.kernels.decode.scan();
         let scan = memo
             .misses
-            .next(choice, &numbers, || self.traffic(caches))?;
-        let state = match memo.state.take() {
-            Some(state) => StepState {
-                shape,
-                policy,
-                selection,
-                scan,
-                listed: Vec::new(),
-                ..state
-            },
-            None => StepState {
-                inputs: Inputs::new(&self.context)?,
-                buffers: Buffers::new(&self.context)?,
-                shape,
-                policy,
-                selection,
-                scan,
-                listed: Vec::new(),
-            },
+            .next(choice, &numbers, || traffic(caches, stream))?;
+        let (inputs, buffers) = match memo.state.take() {
+            Some(state) => (state.inputs, state.buffers),
+            None => (Inputs::new(&self.context)?, Buffers::new(&self.context)?),
         };
-        let state = memo.state.insert(state);
+        let state = memo.state.insert(StepState {
+            inputs,
+            buffers,
+            shape,
+            policy,
+            selection,
+            scan,
+            listed: Vec::new(),
+        });
         state.buffers.reserve(shape, selection, stream)?;
         state.inputs.write(caches, tokens, shape, stream)?;
         let key = Key {
@@ -121,16 +114,6 @@ impl Cuda {
             }
         }
         Ok(())
-    }
-
-    /// Rows that `caches` have found hot, and those fetched.
-    fn traffic(&self, caches: &[&mut CudaKvCache]) -> Result<[u64; 2]> {
-        let mut sum = [0; 2];
-        for near in caches.iter().filter_map(|cache| cache.near.as_ref()) {
-            let [hot, fetched] = near.traffic(&self.stream)?;
-            sum = [sum[0] + hot, sum[1] + fetched];
-        }
-        Ok(sum)
     }
 
     fn run_or_replay(
