@@ -29,6 +29,11 @@ pub struct Streamed<
 /// Rows of weights of a warp.
 const ROWS: u32 = 16;
 
+/// Elements of a row in a stage of so many steps.
+const fn depth(steps: usize) -> u32 {
+    LANES_DEPTH * steps as u32
+}
+
 /// The ring of a warp, for the rows of weights from `first` on.
 struct Ring<'a, T, const STEPS: usize, const STAGES: u32> {
     stages: Shared<T>,
@@ -40,9 +45,7 @@ struct Ring<'a, T, const STEPS: usize, const STAGES: u32> {
 }
 
 impl<T: Float16, const STEPS: usize, const STAGES: u32> Ring<'_, T, STEPS, STAGES> {
-    /// Elements of a row in a stage.
-    const DEPTH: u32 = LANES_DEPTH * STEPS as u32;
-    /// Elements of a stage.
+    const DEPTH: u32 = depth(STEPS);
     const STAGE: u32 = ROWS * Self::DEPTH;
 
     #[inline(always)]
@@ -94,10 +97,11 @@ impl<const XT: usize, const GROUPS: u32, const SLICES: u32, const STEPS: usize, 
     pub(super) const BLOCKS: u32 = if Self::WARPS > 4 { 2 } else { 3 };
     const X_ROWS: u32 = 8 * XT as u32;
     pub(super) const W_ROWS: u32 = ROWS * GROUPS;
-    const DEPTH: u32 = LANES_DEPTH * STEPS as u32;
-    const STAGE: u32 = ROWS * Self::DEPTH;
+    const DEPTH: u32 = depth(STEPS);
     const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
-    const RING_BYTES: u32 = Self::WARPS * STAGES * Self::STAGE * 2;
+    /// Elements of a warp's ring.
+    const RING: u32 = STAGES * ROWS * Self::DEPTH;
+    const RING_BYTES: u32 = Self::WARPS * Self::RING * 2;
     pub(super) const SKINNY: SkinnyShape = SkinnyShape {
         rows: Self::X_ROWS,
         columns: Self::W_ROWS,
@@ -175,7 +179,7 @@ impl<const XT: usize, const GROUPS: u32, const SLICES: u32, const STEPS: usize, 
         grid::release_next();
         let (slice, tile) = (warp::warp_id() / GROUPS, warp::warp_id() % GROUPS);
         let ring = Ring::<T, STEPS, STAGES> {
-            stages: dynamic_shared::<T>(0).offset(warp::warp_id() * STAGES * Self::STAGE),
+            stages: dynamic_shared::<T>(0).offset(warp::warp_id() * Self::RING),
             barriers: WarpRing::of_warp(shared_array![u64; SLICES * GROUPS * STAGES]),
             weights,
             first,
