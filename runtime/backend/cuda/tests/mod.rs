@@ -5,6 +5,7 @@
 mod batch;
 mod checkpoint;
 mod failures;
+mod hot_rows;
 mod models;
 mod order;
 mod profile;

@@ -103,7 +103,7 @@ fn compare(pair: &Pair, policies: &[(&str, KvPolicy)], limit: f64) {
     }
 }
 
-fn top_n(n: usize, weighting: Weighting) -> KvPolicy {
+pub(super) fn top_n(n: usize, weighting: Weighting) -> KvPolicy {
     KvPolicy {
         selection: Selection::TopN { n },
         sinks: 2,
@@ -164,22 +164,6 @@ fn steps_that_are_replayed_equal_the_processors() {
         let (_, expected) = run(&pair.cpu, &policy, &next);
         assert_close(name, &got, &expected, width, 10.0 * ROUNDED);
     }
-}
-
-/// Without hot rows every row is fetched, and after 16 steps other kernels do it.
-#[test]
-fn kernels_that_fetch_most_rows_equal_the_others() {
-    let pair = Pair::on(device_with_newest_kernels(HOPPER), &ALONE, 12);
-    let width = pair.cpu.config().vocab_size;
-    let next: Vec<u32> = (0..20).map(|i| 13 * i + 3).collect();
-    let with = |hot_rows| {
-        let policy = KvPolicy {
-            hot_rows,
-            ..top_n(8, Weighting::MeanV)
-        };
-        run(&pair.gpu, &policy, &next).1
-    };
-    assert_close("no hot rows", &with(0), &with(512), width, 1e-6);
 }
 
 /// V goes to the host while a prompt is read, and comes back for the next chunk.
@@ -299,24 +283,6 @@ fn counters_tell_what_was_read() {
     assert_eq!(counters.rows_needed, 32);
     assert!(counters.rows_hit > 0, "{counters:?}");
     assert_eq!(counters.rows_hit + counters.rows_fetched, 32);
-}
-
-/// A cache of one row, one that evicts at every step, and none.
-#[test]
-fn hot_rows_change_nothing() {
-    let pair = Pair::new(&GROUPED, 10);
-    let next = [3, 200, 17, 90];
-    let with = |hot_rows| {
-        let policy = KvPolicy {
-            hot_rows,
-            ..top_n(8, Weighting::MeanV)
-        };
-        run(&pair.gpu, &policy, &next).1
-    };
-    let expected = with(512);
-    for hot_rows in [0, 1, 9] {
-        assert_eq!(with(hot_rows), expected, "{hot_rows} hot rows");
-    }
 }
 
 /// V stays beside K while it fits, and moves to the host when it does not.
