@@ -111,6 +111,18 @@ mod tests {
     use crate::driver::{Context, Device, DeviceBuffer, Stream};
     use half::bf16;
 
+    /// Numbers from -1 to 1, `factor` and `shift` telling one list from another.
+    fn numbers(count: usize, factor: usize, shift: usize) -> Vec<bf16> {
+        let number = |i: usize| ((i * factor + shift) * 37 % 64) as f32 / 32.0 - 1.0;
+        (0..count).map(|i| bf16::from_f32(number(i))).collect()
+    }
+
+    /// The inner product of rows `i` of the one and `j` of the other.
+    fn dot([x, w]: [&[bf16]; 2], [i, j]: [usize; 2], k: usize) -> f64 {
+        let pairs = x[i * k..][..k].iter().zip(&w[j * k..][..k]);
+        pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum()
+    }
+
     /// Multiplies on a device, and gives how far the result is from sums in 64 bits.
     fn error((ordinal, tuning): (u32, &Tuning), [m, n, k]: [usize; 3]) -> f64 {
         let context = Context::new(Device::open(ordinal).unwrap()).unwrap();
@@ -118,9 +130,7 @@ mod tests {
             Stream::new(&context).unwrap(),
             Kernels::load(&context, tuning).unwrap(),
         );
-        let number = |i: usize| bf16::from_f32((i * 37 % 64) as f32 / 32.0 - 1.0);
-        let x: Vec<bf16> = (0..m * k).map(number).collect();
-        let w: Vec<bf16> = (0..n * k).map(|i| number(i * 5 + 3)).collect();
+        let (x, w) = (numbers(m * k, 1, 0), numbers(n * k, 5, 3));
         let x_buffer = DeviceBuffer::from_host(&stream, "x", &x).unwrap();
         let w_buffer = DeviceBuffer::from_host(&stream, "w", &w).unwrap();
         let mut out = DeviceBuffer::<f32>::zeroed(&stream, "out", m * n).unwrap();
@@ -135,11 +145,8 @@ mod tests {
         };
         kernels.product.multiply(&product, &stream).unwrap();
         let differences = out.to_host(&stream).unwrap().into_iter().enumerate();
-        let differences = differences.map(|(i, got)| {
-            let pairs = x[i / n * k..][..k].iter().zip(&w[i % n * k..][..k]);
-            let want: f64 = pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum();
-            (f64::from(got) - want).abs()
-        });
+        let differences =
+            differences.map(|(i, got)| (f64::from(got) - dot([&x, &w], [i / n, i % n], k)).abs());
         differences.fold(0.0, f64::max)
     }
 
@@ -173,10 +180,8 @@ mod tests {
         let columns = 64 * context.device().multiprocessors as usize;
         // Rows that are few, and columns that are; the last has enough of both.
         for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 64]] {
-            let number = |i: usize| bf16::from_f32((i * 37 % 64) as f32 / 32.0 - 1.0);
-            let x: Vec<bf16> = (0..m * k).map(number).collect();
-            let gate: Vec<bf16> = (0..n * k).map(|i| number(i * 5 + 3)).collect();
-            let up: Vec<bf16> = (0..n * k).map(|i| number(i * 11 + 7)).collect();
+            let x = numbers(m * k, 1, 0);
+            let (gate, up) = (numbers(n * k, 5, 3), numbers(n * k, 11, 7));
             let upload = |values: &[bf16]| DeviceBuffer::from_host(&stream, "x", values).unwrap();
             let (x_buffer, gates, ups) = (upload(&x), upload(&gate), upload(&up));
             let mut out = DeviceBuffer::<bf16>::zeroed(&stream, "out", m * n).unwrap();
@@ -191,11 +196,7 @@ mod tests {
             let fused = &kernels.product.fused;
             fused.gated(&gated, x_buffer.as_slice(), &stream).unwrap();
             for (i, got) in out.to_host(&stream).unwrap().into_iter().enumerate() {
-                let dot = |w: &[bf16]| -> f64 {
-                    let pairs = x[i / n * k..][..k].iter().zip(&w[i % n * k..][..k]);
-                    pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum()
-                };
-                let (gate, up) = (dot(&gate), dot(&up));
+                let [gate, up] = [&gate, &up].map(|w| dot([&x, w], [i / n, i % n], k));
                 let want = gate / (1.0 + (-gate).exp()) * up;
                 let off = (got.to_f64() - want).abs();
                 assert!(
