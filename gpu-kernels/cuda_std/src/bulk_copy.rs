@@ -10,7 +10,21 @@ use crate::{Element, Global, Shared, platform};
 #[inline(always)]
 #[track_caller]
 pub fn copy<T: Element>(destination: Shared<T>, source: Global<T>, bytes: u32, barrier: Barrier) {
-    platform::bulk_copy(destination.raw(), source.raw(), bytes, barrier.raw());
+    let (destination, source) = (destination.raw(), source.raw());
+    platform::bulk_copy(destination, source, bytes, barrier.raw(), false);
+}
+
+/// As [`copy`], of what no other block will read: it is the first to leave the L2 cache.
+#[inline(always)]
+#[track_caller]
+pub fn copy_streaming<T: Element>(
+    destination: Shared<T>,
+    source: Global<T>,
+    bytes: u32,
+    barrier: Barrier,
+) {
+    let (destination, source) = (destination.raw(), source.raw());
+    platform::bulk_copy(destination, source, bytes, barrier.raw(), true);
 }
 
 /// A matrix in device memory and the box of it that one copy moves: a parameter of a kernel, made
@@ -50,7 +64,22 @@ impl TensorMap {
         [column, row]: [u32; 2],
         barrier: Barrier,
     ) {
-        platform::tensor_copy(destination.raw(), &self.0, [column, row], barrier.raw());
+        let (destination, barrier) = (destination.raw(), barrier.raw());
+        platform::tensor_copy(destination, &self.0, [column, row], barrier, false);
+    }
+
+    /// As [`TensorMap::copy`], of what no other block will read: it is the first to leave the L2
+    /// cache.
+    #[inline(always)]
+    #[track_caller]
+    pub fn copy_streaming<T: Element>(
+        &self,
+        destination: Shared<T>,
+        [column, row]: [u32; 2],
+        barrier: Barrier,
+    ) {
+        let (destination, barrier) = (destination.raw(), barrier.raw());
+        platform::tensor_copy(destination, &self.0, [column, row], barrier, true);
     }
 
     /// Has the map itself brought near, before the first copy needs it.

@@ -76,7 +76,7 @@ impl<const MAPS: usize> Boxes<MAPS> {
         filled.arrive_expecting(STAGE * 2);
         for (i, map) in self.maps.iter().enumerate() {
             let stage = stage.offset(i as u32 * Self::MAP_ROWS * BOX_COLUMNS);
-            map.copy(stage, [column, self.first], filled);
+            map.copy_streaming(stage, [column, self.first], filled);
         }
     }
 

@@ -70,7 +70,7 @@ impl<T: Float16, const STEPS: usize, const STAGES: u32> Ring<'_, T, STEPS, STAGE
             let source = self.weights.row(self.first, self.tile, row / 8, row % 8);
             let source = source.offset(column as usize);
             let target = self.stage(stage).offset(row * Self::DEPTH);
-            bulk_copy::copy(target, source, bytes, self.barriers.filled(stage));
+            bulk_copy::copy_streaming(target, source, bytes, self.barriers.filled(stage));
         }
     }
 
@@ -110,19 +110,20 @@ impl<const XT: usize, const GROUPS: u32, const SLICES: u32, const STEPS: usize, 
         box_rows: None,
     };
 
-    /// Adds a stage.
+    /// Adds a stage. A product waits for the one before it with the same sums, so that there are two
+    /// of each.
     #[inline(always)]
     fn add<T: Float16>(
-        sums: &mut [[f32; 4]; XT],
+        sums: &mut [[[f32; 4]; 2]; XT],
         stage: Shared<T>,
         x: &[[[u32; 4]; XT]; STEPS],
         depth: u32,
     ) {
         for (step, x) in x.iter().enumerate() {
             let [low, high] = Ring::<T, STEPS, STAGES>::words(stage, step, depth);
-            for (sums, x) in sums.iter_mut().zip(x) {
-                T::mma_m16n8k16(sums, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);
-                T::mma_m16n8k16(sums, [low[2], high[2], low[3], high[3]], [x[2], x[3]]);
+            for ([even, odd], x) in sums.iter_mut().zip(x) {
+                T::mma_m16n8k16(even, [low[0], high[0], low[1], high[1]], [x[0], x[1]]);
+                T::mma_m16n8k16(odd, [low[2], high[2], low[3], high[3]], [x[2], x[3]]);
             }
         }
     }
@@ -150,7 +151,7 @@ impl<const XT: usize, const GROUPS: u32, const SLICES: u32, const STEPS: usize, 
                 core::array::from_fn(|tile| input.load(tile, column))
             })
         };
-        let mut sums = [[0.0; 4]; XT];
+        let mut sums = [[[0.0; 4]; 2]; XT];
         let mut place = Place::<STAGES>::FIRST;
         let mut x = load(column);
         while column < k {
@@ -165,7 +166,7 @@ impl<const XT: usize, const GROUPS: u32, const SLICES: u32, const STEPS: usize, 
             place.advance();
             (x, column) = (ahead, after);
         }
-        sums
+        sums.map(|[even, odd]| core::array::from_fn(|i| even[i] + odd[i]))
     }
 
     /// Computes the block's part of the product, and calls `write` with it.

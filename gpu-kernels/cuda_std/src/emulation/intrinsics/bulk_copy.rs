@@ -10,7 +10,7 @@ use crate::emulation::tensor_map::{self, TensorLayout};
 pub type TensorMapHandle = [u8; tensor_map::BYTES];
 
 #[track_caller]
-pub fn bulk_copy(destination: u64, source: u64, bytes: u32, barrier: u64) {
+pub fn bulk_copy(destination: u64, source: u64, bytes: u32, barrier: u64, _streaming: bool) {
     let site = Location::caller();
     with(|m| {
         if [destination, source, u64::from(bytes)]
@@ -27,7 +27,13 @@ pub fn bulk_copy(destination: u64, source: u64, bytes: u32, barrier: u64) {
 }
 
 #[track_caller]
-pub fn tensor_copy(destination: u64, map: &TensorMapHandle, place: [u32; 2], barrier: u64) {
+pub fn tensor_copy(
+    destination: u64,
+    map: &TensorMapHandle,
+    place: [u32; 2],
+    barrier: u64,
+    _streaming: bool,
+) {
     let site = Location::caller();
     with(|m| {
         let Some(layout) = TensorLayout::decode(map) else {
