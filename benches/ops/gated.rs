@@ -20,11 +20,10 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
         let streamed = &gemm_skinny::GEMM_STREAMED_GATED_BF16;
         kernels.push((gemm_skinny::STREAMED_JOINT, streamed));
         kernels.push((gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_GATED_BF16));
-        let wide = &gemm_skinny::GEMM_STREAMED_WIDE_GATED_BF16;
-        kernels.push((gemm_skinny::STREAMED_WIDE, wide));
+        kernels.push((gemm_skinny::KEPT, &gemm_skinny::GEMM_KEPT_GATED_BF16));
     }
     // Of each form the kernel for the fewest rows that takes them.
-    kernels.retain(|(shape, _)| m <= shape.rows as usize);
+    kernels.retain(|(shape, _)| shape.takes(m, k));
     kernels.dedup_by_key(|(shape, _)| (shape.threads, shape.box_rows));
     let times = kernels.into_iter().map(|(shape, kernel)| {
         let us = measure_one(bench, (shape.gated(), kernel), [m, n, k])?;
@@ -52,7 +51,8 @@ fn measure_one(
     let mut out = bench.allocate::<bf16>("out", m * n)?;
     let target = out.as_mut_slice();
     let sizes = [m, n, k].map(|size| size as u32);
-    let grid = [sizes[1].div_ceil(shape.columns), 1, 1];
+    let parts = sizes[1].div_ceil(shape.columns);
+    let grid = [shape.blocks(parts, bench.multiprocessors()), 1, 1];
     let map = |w: &DeviceBuffer<bf16>| {
         let rows = shape.box_rows.unwrap_or(1);
         TensorMap::new(w.as_slice(), [n, k], rows)

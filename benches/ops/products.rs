@@ -54,7 +54,7 @@ pub fn measure(bench: &mut Bench, size: [usize; 3]) -> Result<Vec<(String, f64)>
     Ok(times)
 }
 
-fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
+fn candidates(bench: &Bench, [m, n, k]: [usize; 3]) -> Vec<Candidate> {
     let (m, n) = (m as u32, n as u32);
     let mut list = Vec::new();
     let gemvs = [
@@ -82,12 +82,9 @@ fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
     let by_copies = [
         (gemm_skinny::STREAMED, &gemm_skinny::GEMM_STREAMED_BF16),
         (gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_BF16),
-        (
-            gemm_skinny::STREAMED_WIDE,
-            &gemm_skinny::GEMM_STREAMED_WIDE_BF16,
-        ),
+        (gemm_skinny::KEPT, &gemm_skinny::GEMM_KEPT_BF16),
     ];
-    let fits = |(shape, _): &&(SkinnyShape, &'static Kernel)| m <= shape.rows;
+    let fits = |(shape, _): &&(SkinnyShape, &'static Kernel)| shape.takes(m as usize, k);
     let mut fitting: Vec<_> = by_registers.iter().find(fits).into_iter().collect();
     if bench.has_wgmma() {
         fitting.extend(by_copies.iter().filter(fits));
@@ -98,7 +95,11 @@ fn candidates(bench: &Bench, [m, n, _]: [usize; 3]) -> Vec<Candidate> {
             form: Form::Skinny {
                 box_rows: shape.box_rows,
             },
-            grid: [n.div_ceil(shape.columns), 1, 1],
+            grid: [
+                shape.blocks(n.div_ceil(shape.columns), bench.multiprocessors()),
+                1,
+                1,
+            ],
             threads: shape.threads,
             shared_bytes: shape.shared_bytes,
         });

@@ -39,6 +39,8 @@ mod near_rows;
 mod products;
 #[path = "../../gpu-kernels/tests/emulated/products_joint.rs"]
 mod products_joint;
+#[path = "../../gpu-kernels/tests/emulated/products_kept.rs"]
+mod products_kept;
 #[path = "../../gpu-kernels/tests/emulated/products_skinny.rs"]
 mod products_skinny;
 #[path = "../../gpu-kernels/tests/emulated/products_wgmma.rs"]

@@ -23,11 +23,12 @@ const SLICES: u32 = 8;
 /// Threads of a block.
 const THREADS: u32 = SLICES * warp::SIZE;
 
-/// Blocks that should share a multiprocessor: as many as leave room for their rings.
-const BLOCKS: u32 = 2;
+/// Blocks that should share a multiprocessor. Two would let the next launch's weights compete with
+/// those that are waited for.
+const BLOCKS: u32 = 1;
 
 /// Stages of a warp's ring.
-const STAGES: u32 = 3;
+const STAGES: u32 = 2;
 
 /// Rows of weights of a block, and of the box of a product's map.
 pub const BOX_ROWS: u32 = 32;
@@ -38,11 +39,23 @@ pub const GATED_BOX_ROWS: u32 = BOX_ROWS / 2;
 /// Tiles of 16 rows of weights.
 const W_TILES: usize = BOX_ROWS as usize / 16;
 
-/// Steps of a stage, each of [`LANES_DEPTH`] elements of a row.
-const STEPS: usize = (BOX_COLUMNS / LANES_DEPTH) as usize;
+/// Boxes of a stage, one beside the other: 256 bytes of a row suit the memory better than 128.
+const BOXES: u32 = 2;
+
+/// Elements of a row in a stage.
+const DEPTH: u32 = BOXES * BOX_COLUMNS;
+
+/// Steps of a box, each of [`LANES_DEPTH`] elements of a row.
+const BOX_STEPS: u32 = BOX_COLUMNS / LANES_DEPTH;
+
+/// Steps of a stage.
+const STEPS: usize = (BOXES * BOX_STEPS) as usize;
+
+/// Elements of a box.
+const BOX: u32 = BOX_ROWS * BOX_COLUMNS;
 
 /// Elements of a stage.
-const STAGE: u32 = BOX_ROWS * BOX_COLUMNS;
+const STAGE: u32 = BOXES * BOX;
 
 /// Bytes of a warp's ring.
 const RING_BYTES: u32 = STAGES * STAGE * 2;
@@ -57,6 +70,7 @@ pub const BOXED: SkinnyShape = SkinnyShape {
     threads: THREADS,
     shared_bytes: SLICES * RING_BYTES,
     box_rows: Some(BOX_ROWS),
+    kept_depth: None,
 };
 
 /// The weights of a block, from row `first` of each map on.
@@ -74,9 +88,12 @@ impl<const MAPS: usize> Boxes<MAPS> {
     #[inline(always)]
     fn copy<T: Float16>(&self, stage: Shared<T>, column: u32, filled: Barrier) {
         filled.arrive_expecting(STAGE * 2);
-        for (i, map) in self.maps.iter().enumerate() {
-            let stage = stage.offset(i as u32 * Self::MAP_ROWS * BOX_COLUMNS);
-            map.copy_streaming(stage, [column, self.first], filled);
+        for i in 0..BOXES {
+            let column = column + i * BOX_COLUMNS;
+            for (map_index, map) in self.maps.iter().enumerate() {
+                let place = i * BOX + map_index as u32 * Self::MAP_ROWS * BOX_COLUMNS;
+                map.copy_streaming(stage.offset(place), [column, self.first], filled);
+            }
         }
     }
 
@@ -123,8 +140,9 @@ impl<T: Float16> Ring<T> {
     #[inline(always)]
     fn words(&self, stage: u32, row: u32, step: usize) -> [u32; 4] {
         let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
-        let part = (4 * step as u32 + pair) ^ group;
-        let place = stage * STAGE + (row + group) * BOX_COLUMNS + part * 8;
+        let (index, step) = (step as u32 / BOX_STEPS, step as u32 % BOX_STEPS);
+        let part = (4 * step + pair) ^ group;
+        let place = stage * STAGE + index * BOX + (row + group) * BOX_COLUMNS + part * 8;
         self.stages.offset(place).cast::<U32x4>().read(0).0
     }
 }
@@ -169,11 +187,11 @@ fn run<T: Float16, const MAPS: usize>(
 ) {
     grid::release_next();
     let ring = Ring::<T>::of_warp();
-    let mut column = warp::warp_id() * BOX_COLUMNS;
+    let mut column = warp::warp_id() * DEPTH;
     let mut next = column;
     for stage in 0..STAGES {
         ring.start(&boxes, stage, next);
-        next += SLICES * BOX_COLUMNS;
+        next += SLICES * DEPTH;
     }
     grid::wait_for_previous();
     let input = Stored::new(x, m, boxes.k);
@@ -181,14 +199,14 @@ fn run<T: Float16, const MAPS: usize>(
     let mut place = Place::<STAGES>::FIRST;
     let mut x = load(&input, column);
     while column < boxes.k {
-        column += SLICES * BOX_COLUMNS;
+        column += SLICES * DEPTH;
         // On its way while this stage is multiplied.
         let ahead = load(&input, column);
         ring.barriers.filled(place.stage).wait(place.parity);
         add::<T, MAPS>(&mut sums, &ring, place.stage, &x);
         warp::sync_warp(warp::ALL);
         ring.start(&boxes, place.stage, next);
-        next += SLICES * BOX_COLUMNS;
+        next += SLICES * DEPTH;
         place.advance();
         x = ahead;
     }
@@ -199,7 +217,7 @@ fn run<T: Float16, const MAPS: usize>(
         stride: RING_BYTES / 4,
         w_rows: BOX_ROWS,
     };
-    partial.put((warp::warp_id(), 0), &sums);
+    partial.put(warp::warp_id(), &sums);
     thread::sync_threads();
     write(partial);
 }
@@ -281,7 +299,7 @@ macro_rules! kernels {
         ) {
             let first = thread::block_idx_x() * GATED_BOX_ROWS;
             let boxes = Boxes { maps: [gate, up], first, k };
-            let write = |partial| write_gated(out, partial, (m, n), first);
+            let write = |partial| write_gated(out, (partial, 8), (m, n), first);
             run(boxes, (x, m), write);
         }
     )*};

@@ -8,6 +8,7 @@ use super::output::Output;
 use super::{Rows8, Rows16, Rows32, Rows64, Weights};
 
 /// One of the products, and the block's place in it.
+#[derive(Clone, Copy)]
 pub(super) struct Part<W> {
     pub out: GlobalMut<f32>,
     /// The weights.
@@ -17,12 +18,20 @@ pub(super) struct Part<W> {
     pub n: u32,
 }
 
-/// The product that the running block has a part in, and the first row of weights there: blocks
-/// take `columns` rows each, of one product after the other.
+/// The product that the running block has a part in, and the first row of weights there.
 #[inline(always)]
 pub(super) fn part_of_block<W>(parts: [Part<W>; 3], columns: u32) -> (Part<W>, u32) {
-    let [first, second, third] = parts;
-    let mut block = thread::block_idx_x();
+    part_of(parts, columns, thread::block_idx_x())
+}
+
+/// The product of a block, and the first row of weights there: blocks take `columns` rows each, of
+/// one product after the other.
+#[inline(always)]
+pub(super) fn part_of<W>(
+    [first, second, third]: [Part<W>; 3],
+    columns: u32,
+    mut block: u32,
+) -> (Part<W>, u32) {
     let blocks = first.n.div_ceil(columns);
     if block < blocks {
         return (first, block * columns);

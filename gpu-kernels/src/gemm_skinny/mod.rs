@@ -6,11 +6,13 @@
 //! its words go through two products. The warps of a block share rows of `w` and divide `k`.
 //!
 //! The weights come into registers, or, on Hopper, into shared memory: by bulk copies of rows
-//! (`streamed`) or of boxes (`boxed`).
+//! (`streamed`, `kept`) or of boxes (`boxed`).
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 mod boxed;
 mod joint;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+mod kept;
 mod operands;
 mod output;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
@@ -23,6 +25,8 @@ use cuda_std::{
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub use boxed::*;
 pub use joint::*;
+#[cfg(any(hopper, not(target_arch = "nvptx64")))]
+pub use kept::*;
 
 use operands::{Stored, Weights, load};
 use output::{Output, Partial, write_gated};
@@ -38,7 +42,7 @@ const LANES_DEPTH: u32 = 32;
 /// Elements that keep the rows of partial sums in different banks.
 const PADDING: u32 = 4;
 
-/// How a kernel is launched: grid `(ceil(n / columns))`, block `(threads)`.
+/// How a kernel is launched: grid ([`SkinnyShape::blocks`] of `ceil(n / columns)`), block `(threads)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SkinnyShape {
     /// The most rows of the product.
@@ -52,9 +56,26 @@ pub struct SkinnyShape {
     /// Rows of the boxes of the tensor maps by which the kernel takes weights; one that has none
     /// takes their addresses.
     pub box_rows: Option<u32>,
+    /// Elements of a row of `x` that a block can keep, if it does: such a block stays on its
+    /// multiprocessor and takes `columns` after `columns`. Of others there is one for each.
+    pub kept_depth: Option<u32>,
 }
 
 impl SkinnyShape {
+    /// Blocks for so many times `columns`.
+    pub const fn blocks(self, parts: u32, multiprocessors: u32) -> u32 {
+        if self.kept_depth.is_some() && multiprocessors < parts {
+            multiprocessors
+        } else {
+            parts
+        }
+    }
+
+    /// Whether the kernel takes `m` rows of `k` elements.
+    pub fn takes(self, m: usize, k: usize) -> bool {
+        m <= self.rows as usize && self.kept_depth.is_none_or(|most| k <= most as usize)
+    }
+
     /// The shape of the kernel that also applies the gate: half of the rows of `w` that a block
     /// reads are of the other matrix.
     pub const fn gated(self) -> Self {
@@ -79,11 +100,9 @@ type Rows32 = Shape<4, 2, 2>;
 type Rows64 = Shape<8, 2, 1>;
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-type Deep = Streamed<1, 1, 4, 8, 3>;
+type Deep = Streamed<3>;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-type Shallow = Streamed<1, 1, 4, 8, 2>;
-#[cfg(any(hopper, not(target_arch = "nvptx64")))]
-type Wide = Streamed<2, 4, 2, 4, 3>;
+type Shallow = Streamed<2>;
 
 /// The kernels `gemm_skinny_8_*`, and those for more rows.
 pub const SHAPES: [SkinnyShape; 4] = [
@@ -101,10 +120,6 @@ pub const STREAMED: SkinnyShape = Deep::SKINNY;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub const STREAMED_JOINT: SkinnyShape = Shallow::SKINNY;
 
-/// The kernels `gemm_streamed_wide_*`, for so many columns that each multiprocessor has two blocks.
-#[cfg(any(hopper, not(target_arch = "nvptx64")))]
-pub const STREAMED_WIDE: SkinnyShape = Wide::SKINNY;
-
 impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> {
     const THREADS: u32 = SLICES * warp::SIZE;
     const X_ROWS: u32 = 8 * XT as u32;
@@ -120,6 +135,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         threads: Self::THREADS,
         shared_bytes: SLICES * Self::PARTIAL * 4,
         box_rows: None,
+        kept_depth: None,
     };
 
     /// The lane's row of each eight rows of weights.
@@ -201,7 +217,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put((warp::warp_id(), 0), &Self::sums(weights, first, x));
+        partial.put(warp::warp_id(), &Self::sums(weights, first, x));
         thread::sync_threads();
         write(partial);
     }
@@ -249,8 +265,6 @@ products! {
 products! {
     gemm_streamed_bf16, Deep, bf16;
     gemm_streamed_f16, Deep, f16;
-    gemm_streamed_wide_bf16, Wide, bf16;
-    gemm_streamed_wide_f16, Wide, f16;
 }
 
 macro_rules! gated_products {
@@ -271,7 +285,7 @@ macro_rules! gated_products {
             k: u32,
         ) {
             let first = thread::block_idx_x() * (<$shape>::W_ROWS / 2);
-            let write = |partial| write_gated(out, partial, (m, n), first);
+            let write = |partial| write_gated(out, (partial, 8), (m, n), first);
             <$shape>::run(&Weights::paired([gate, up], n, k), first, (x, m), write);
         }
     )*};
@@ -292,6 +306,4 @@ gated_products! {
 gated_products! {
     gemm_streamed_gated_bf16, Shallow, bf16;
     gemm_streamed_gated_f16, Shallow, f16;
-    gemm_streamed_wide_gated_bf16, Wide, bf16;
-    gemm_streamed_wide_gated_f16, Wide, f16;
 }

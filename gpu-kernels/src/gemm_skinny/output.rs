@@ -24,22 +24,30 @@ impl Partial {
         x_rows * (w_rows + PADDING)
     }
 
-    /// Leaves the warp's share, as products of tensor cores hold it: that of a slice, from a row of
-    /// `w` on.
+    /// Leaves the warp's share, as products of tensor cores hold it: that of a slice.
     #[inline(always)]
-    pub fn put<const XT: usize, const WT: usize>(
-        &self,
-        (slice, row): (u32, u32),
-        sums: &[[[f32; 4]; XT]; WT],
-    ) {
+    pub fn put<const XT: usize, const WT: usize>(&self, slice: u32, sums: &[[[f32; 4]; XT]; WT]) {
         let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
         for (w_tile, sums) in sums.iter().enumerate() {
             for (x_tile, sums) in sums.iter().enumerate() {
                 for (e, &sum) in sums.iter().enumerate() {
                     let x_row = 8 * x_tile as u32 + 2 * pair + e as u32 % 2;
-                    let w_row = row + 16 * w_tile as u32 + group + e as u32 / 2 * 8;
+                    let w_row = 16 * w_tile as u32 + group + e as u32 / 2 * 8;
                     self.at(slice, x_row, w_row).write(0, sum);
                 }
+            }
+        }
+    }
+
+    /// Leaves the warp's share, where rows of weights are columns of the product and rows of `x` come
+    /// in halves of eight.
+    #[inline(always)]
+    pub fn put_columns(&self, slice: u32, sums: &[[f32; 2]; 2]) {
+        let (group, pair) = (warp::lane_id() / 4, warp::lane_id() % 4);
+        for (half, sums) in sums.iter().enumerate() {
+            for (i, &sum) in sums.iter().enumerate() {
+                let (x_row, w_row) = (8 * half as u32 + group, 2 * pair + i as u32);
+                self.at(slice, x_row, w_row).write(0, sum);
             }
         }
     }
@@ -96,12 +104,12 @@ impl Output {
     }
 }
 
-/// Writes the gated columns of a block, from `first` on: the first eight of each 16 rows of weights
-/// are the gate's, the others those of the same columns of `up`.
+/// Writes the gated columns of a block, from `first` on: `each` rows of weights are the gate's, and
+/// as many that follow those of the same columns of `up`.
 #[inline(always)]
 pub fn write_gated<T: Float16>(
     out: GlobalMut<T>,
-    partial: Partial,
+    (partial, each): (Partial, u32),
     (m, n): (u32, u32),
     first: u32,
 ) {
@@ -111,9 +119,9 @@ pub fn write_gated<T: Float16>(
         let (row, place) = (i / columns, i % columns);
         let column = first + place;
         if column < n {
-            let w_row = place / 8 * 16 + place % 8;
+            let w_row = place / each * 2 * each + place % each;
             let gate = partial.total(row, w_row);
-            let up = partial.total(row, w_row + 8);
+            let up = partial.total(row, w_row + each);
             let value = T::from_f32(silu(gate) * up);
             out.write(row as usize * n as usize + column as usize, value);
         }

@@ -23,6 +23,7 @@ mod kcache_traced;
 mod near_rows;
 mod products;
 mod products_joint;
+mod products_kept;
 mod products_skinny;
 mod products_wgmma;
 mod rope;

@@ -4,10 +4,10 @@ use cuda_std::{Float16, Global, GlobalMut, Kernel, TensorMap, bf16, f16};
 use gpu_kernels::gemm_skinny::{self as gemm, SkinnyShape};
 
 use crate::device::{Buffer, Gpu, LaunchConfig, has_wgmma};
-use crate::products_skinny::{Weights, product};
+use crate::products_skinny::{MULTIPROCESSORS, Weights, product};
 use crate::support::{Random, cases, compare, null, wide, wide_f32};
 
-type Joint<T, W> = fn(
+pub type Joint<T, W> = fn(
     GlobalMut<f32>,
     GlobalMut<f32>,
     GlobalMut<f32>,
@@ -49,9 +49,10 @@ impl<T: Float16> Matrices<T> {
         }
     }
 
-    fn grid(&self, columns: u32) -> [u32; 3] {
-        let blocks = self.sizes.iter().map(|&n| (n as u32).div_ceil(columns));
-        [blocks.sum(), 1, 1]
+    fn grid(&self, shape: SkinnyShape) -> [u32; 3] {
+        let parts = self.sizes.iter();
+        let parts = parts.map(|&n| (n as u32).div_ceil(shape.columns));
+        [shape.blocks(parts.sum(), MULTIPROCESSORS), 1, 1]
     }
 
     /// Compares with products of `x`, whose squared error is at most `limit`.
@@ -75,14 +76,14 @@ impl<T: Float16> Matrices<T> {
     }
 }
 
-fn check_joint<T: Float16, W: Weights<T>>(
+pub fn check_joint<T: Float16, W: Weights<T>>(
     (kernel, multiply, shape): (&Kernel, Joint<T, W>, SkinnyShape),
     (m, sizes, k): (usize, [usize; 3], usize),
 ) {
     let (mut random, mut gpu) = (Random::new((m + k) as u64), Gpu::new());
     let x: Vec<T> = random.halves(m * k);
     let all = Matrices::<T>::new(&mut gpu, &mut random, m, sizes, k);
-    let config = LaunchConfig::new(all.grid(shape.columns), shape.threads)
+    let config = LaunchConfig::new(all.grid(shape), shape.threads)
         .dynamic_shared(shape.shared_bytes)
         .seed(m as u64);
     let [w0, w1, w2] = [0, 1, 2].map(|i| {

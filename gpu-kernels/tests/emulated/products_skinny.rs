@@ -24,11 +24,15 @@ impl<T: Float16> Weights<T> for TensorMap {
     }
 }
 
-type Product<T, W> = fn(GlobalMut<f32>, Global<T>, W, Global<f32>, Global<f32>, u32, u32, u32);
-type Gated<T, W> = fn(GlobalMut<T>, Global<T>, W, W, u32, u32, u32);
+pub type Product<T, W> = fn(GlobalMut<f32>, Global<T>, W, Global<f32>, Global<f32>, u32, u32, u32);
+pub type Gated<T, W> = fn(GlobalMut<T>, Global<T>, W, W, u32, u32, u32);
+
+/// Multiprocessors for kernels whose blocks stay: few, so that each has several parts.
+pub const MULTIPROCESSORS: u32 = 4;
 
 fn config(shape: SkinnyShape, m: usize, n: usize) -> LaunchConfig {
-    LaunchConfig::new([(n as u32).div_ceil(shape.columns), 1, 1], shape.threads)
+    let blocks = shape.blocks((n as u32).div_ceil(shape.columns), MULTIPROCESSORS);
+    LaunchConfig::new([blocks, 1, 1], shape.threads)
         .dynamic_shared(shape.shared_bytes)
         .seed(m as u64)
 }
@@ -41,7 +45,7 @@ pub fn product(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
 
 /// Multiplies random matrices with a kernel and compares; with `adds`, bias and what `out` held
 /// before are added.
-fn check<T: Float16, W: Weights<T>>(
+pub fn check<T: Float16, W: Weights<T>>(
     (kernel, multiply, shape): (&Kernel, Product<T, W>, SkinnyShape),
     (m, n, k): (usize, usize, usize),
     adds: bool,
@@ -78,7 +82,7 @@ fn check<T: Float16, W: Weights<T>>(
 }
 
 /// The gate of random matrices.
-fn check_gated<T: Float16, W: Weights<T>>(
+pub fn check_gated<T: Float16, W: Weights<T>>(
     (kernel, multiply, shape): (&Kernel, Gated<T, W>, SkinnyShape),
     (m, n, k): (usize, usize, usize),
 ) {
@@ -110,7 +114,7 @@ fn check_gated<T: Float16, W: Weights<T>>(
 /// The kernels for bf16, and whether only Hopper has them.
 macro_rules! by_rows {
     ($form:ty: $($kernel:ident, $name:ident, $shape:expr, $hopper:literal;)*) => {{
-        let all: [(&Kernel, $form, SkinnyShape, bool); 6] =
+        let all: [(&Kernel, $form, SkinnyShape, bool); 5] =
             [$((&gemm::$kernel, gemm::$name, $shape, $hopper)),*];
         all.into_iter().filter(|(.., hopper)| has_wgmma() || !hopper)
     }};
@@ -124,7 +128,6 @@ fn skinny_products_add_bias_and_residual() {
         GEMM_SKINNY_32_BF16, gemm_skinny_32_bf16, gemm::SHAPES[2], false;
         GEMM_SKINNY_64_BF16, gemm_skinny_64_bf16, gemm::SHAPES[3], false;
         GEMM_STREAMED_BF16, gemm_streamed_bf16, gemm::STREAMED, true;
-        GEMM_STREAMED_WIDE_BF16, gemm_streamed_wide_bf16, gemm::STREAMED_WIDE, true;
     };
     for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;
@@ -155,7 +158,6 @@ fn skinny_products_apply_the_gate() {
         GEMM_SKINNY_GATED_32_BF16, gemm_skinny_gated_32_bf16, gemm::SHAPES[2], false;
         GEMM_SKINNY_GATED_64_BF16, gemm_skinny_gated_64_bf16, gemm::SHAPES[3], false;
         GEMM_STREAMED_GATED_BF16, gemm_streamed_gated_bf16, gemm::STREAMED_JOINT, true;
-        GEMM_STREAMED_WIDE_GATED_BF16, gemm_streamed_wide_gated_bf16, gemm::STREAMED_WIDE, true;
     };
     for (kernel, multiply, shape, _) in kernels {
         let rows = shape.rows as usize;

@@ -55,7 +55,7 @@ pub enum ProductKernel {
     Gemv,
     GemmSkinny,
     GemmStreamed,
-    GemmStreamedWide,
+    GemmKept,
     GemmBoxed,
     GemmSmall,
     GemmLarge,
@@ -153,7 +153,7 @@ impl Tuning {
             "sm_90a": {
                 "product": [
                     {"rows": 8, "kernel": "gemm_streamed"},
-                    {"rows": 16, "columns": 24, "kernel": "gemm_streamed_wide"},
+                    {"rows": 16, "columns": 24, "kernel": "gemm_kept"},
                     {"rows": 16, "kernel": "gemm_boxed"},
                     {"rows": 64, "kernel": "gemm_skinny"},
                     {"rows": 128, "kernel": "gemm_wgmma_128"},

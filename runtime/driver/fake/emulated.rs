@@ -17,7 +17,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 52] = [
+const KERNELS: [&Kernel; 53] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -38,8 +38,9 @@ const KERNELS: [&Kernel; 52] = [
     &gemm_skinny::GEMM_STREAMED_BF16,
     &gemm_skinny::GEMM_STREAMED_JOINT_BF16,
     &gemm_skinny::GEMM_STREAMED_GATED_BF16,
-    &gemm_skinny::GEMM_STREAMED_WIDE_BF16,
-    &gemm_skinny::GEMM_STREAMED_WIDE_GATED_BF16,
+    &gemm_skinny::GEMM_KEPT_BF16,
+    &gemm_skinny::GEMM_KEPT_JOINT_BF16,
+    &gemm_skinny::GEMM_KEPT_GATED_BF16,
     &gemm_skinny::GEMM_BOXED_BF16,
     &gemm_skinny::GEMM_BOXED_JOINT_BF16,
     &gemm_skinny::GEMM_BOXED_GATED_BF16,

@@ -7,6 +7,7 @@ use gpu_kernels::{gemm, gemm_wgmma, gemv};
 
 use super::super::super::tuning::ProductKernel;
 use super::super::{function, sizes};
+use super::weights::launch;
 use super::{Product, Weights};
 use crate::driver::{Function, Launch, Module, Result, Stream, TensorMap};
 
@@ -28,7 +29,7 @@ const SKINNY: ByRows<4> = {
 
 const STREAMED: ByRows<1> = [(skinny::STREAMED, &skinny::GEMM_STREAMED_BF16)];
 
-const STREAMED_WIDE: ByRows<1> = [(skinny::STREAMED_WIDE, &skinny::GEMM_STREAMED_WIDE_BF16)];
+const KEPT: ByRows<1> = [(skinny::KEPT, &skinny::GEMM_KEPT_BF16)];
 
 const BOXED: ByRows<1> = [(skinny::BOXED, &skinny::GEMM_BOXED_BF16)];
 
@@ -69,7 +70,7 @@ impl Family {
             ]),
             ProductKernel::GemmSkinny => Self::Skinny(load(module, &SKINNY)?),
             ProductKernel::GemmStreamed => Self::Skinny(load(module, &STREAMED)?),
-            ProductKernel::GemmStreamedWide => Self::Skinny(load(module, &STREAMED_WIDE)?),
+            ProductKernel::GemmKept => Self::Skinny(load(module, &KEPT)?),
             ProductKernel::GemmBoxed => Self::Skinny(load(module, &BOXED)?),
             ProductKernel::GemmSmall => {
                 Self::Tiles(gemm::SMALL, function(module, &gemm::GEMM_SMALL_BF16)?)
@@ -98,7 +99,7 @@ impl Family {
                 Some(product.run_gemv(kernel, stream))
             }
             Self::Skinny(kernels) => {
-                let fits = |shape: &SkinnyShape| product.m <= shape.rows as usize;
+                let fits = |shape: &SkinnyShape| shape.takes(product.m, product.k);
                 let (shape, kernel) = kernels.iter().find(|(shape, _)| fits(shape))?;
                 Some(product.run_skinny(kernel, shape, stream))
             }
@@ -178,9 +179,7 @@ impl<'a> Product<'a> {
     where
         'a: 'l,
     {
-        let grid = [n.div_ceil(shape.columns), 1, 1];
-        let launch = Launch::new(kernel, grid, [shape.threads, 1, 1])
-            .shared_bytes(shape.shared_bytes)
+        let launch = launch(kernel, *shape, n.div_ceil(shape.columns))
             .buffer_mut(self.out)
             .buffer(self.x);
         self.bias(weights.append(launch))

@@ -7,6 +7,7 @@ use super::super::super::tuning::ScanKernel;
 use super::super::{check_lengths, refused, sizes};
 use super::family::load;
 use super::fused_names::{COPIES, REGISTERS};
+use super::weights::launch;
 use super::{Product, Weights, check_depth};
 use crate::driver::{
     DeviceSlice, DeviceSliceMut, DriverError, Function, Launch, Module, Result, Stream,
@@ -15,23 +16,20 @@ use crate::driver::{
 /// The most products of one launch.
 pub const MAX_JOINT: usize = 3;
 
-/// Rows up to which those of `gated` are as fast for many columns.
-const FEW_ROWS: usize = 8;
+/// Shares of each multiprocessor from which it pays that blocks stay.
+const KEPT_SHARES: u32 = 3;
 
-/// Blocks of `wide_gated` that share a multiprocessor.
-const WIDE_BLOCKS: usize = 2;
-
-/// Kernels by the most rows that they take.
-type ByRows = Vec<(SkinnyShape, Function)>;
+/// Kernels that do the same, of which the first that suits a product is taken.
+struct Kernels {
+    kernels: Vec<(SkinnyShape, Function)>,
+    multiprocessors: u32,
+}
 
 /// The kernels of `gemm_skinny`.
 pub struct Fused {
-    adding: ByRows,
-    joint: ByRows,
-    gated: ByRows,
-    /// For more than [`FEW_ROWS`], where there are enough columns.
-    wide_gated: Option<(SkinnyShape, Function)>,
-    multiprocessors: usize,
+    adding: Kernels,
+    joint: Kernels,
+    gated: Kernels,
 }
 
 /// One of several products `out = x · wᵀ + bias` of the same `x [m, k]`: `out [m, n]`, `w [n, k]`,
@@ -59,12 +57,17 @@ impl Fused {
             ScanKernel::Registers => &REGISTERS,
             ScanKernel::Copies => &COPIES,
         };
+        let multiprocessors = module.context().device().multiprocessors;
+        let load = |names| {
+            Ok(Kernels {
+                kernels: load(module, names)?,
+                multiprocessors,
+            })
+        };
         Ok(Self {
-            adding: load(module, names.adding)?,
-            joint: load(module, names.joint)?,
-            gated: load(module, names.gated)?,
-            wide_gated: load(module, names.wide_gated.as_slice())?.pop(),
-            multiprocessors: module.context().device().multiprocessors as usize,
+            adding: load(names.adding)?,
+            joint: load(names.joint)?,
+            gated: load(names.gated)?,
         })
     }
 
@@ -75,7 +78,7 @@ impl Fused {
 
     /// `out += x · wᵀ + bias`.
     pub fn add(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
-        let (shape, kernel) = of_rows(&self.adding, product.m)?;
+        let (shape, kernel) = self.adding.of([product.m, product.n, product.k])?;
         let [m, n, k] = product.check(kernel)?;
         let weights = product.weights(shape)?;
         let launch = product.skinny(kernel, (shape, &weights), n);
@@ -92,7 +95,8 @@ impl Fused {
         (x, m, k): (DeviceSlice<'_, bf16>, usize, usize),
         stream: &Stream,
     ) -> Result<()> {
-        let (shape, kernel) = of_rows(&self.joint, m)?;
+        let columns = parts.iter().map(|part| part.n).sum();
+        let (shape, kernel) = self.joint.of([m, columns, k])?;
         check_lengths(kernel, &[("x", x.len(), m * k)])?;
         let joint = Joint::new((kernel, shape), parts, [m, k])?;
         let launch = joint.launch(kernel, *shape);
@@ -109,15 +113,13 @@ impl Fused {
         x: DeviceSlice<'_, bf16>,
         stream: &Stream,
     ) -> Result<()> {
-        let (shape, kernel) = self.gated_kernel(gated.m, gated.n)?;
+        let (shape, kernel) = self.gated.of([gated.m, 2 * gated.n, gated.k])?;
         check_lengths(kernel, &[("x", x.len(), gated.m * gated.k)])?;
         let [m, n, k] = gated.check(kernel)?;
         let shape = shape.gated();
         let weights = |w| Weights::new(&shape, w, [gated.n, gated.k]);
         let (gate, up) = (weights(gated.gate)?, weights(gated.up)?);
-        let grid = [n.div_ceil(shape.columns), 1, 1];
-        let launch = Launch::new(kernel, grid, [shape.threads, 1, 1])
-            .shared_bytes(shape.shared_bytes)
+        let launch = launch(kernel, shape, n.div_ceil(shape.columns))
             .buffer_mut(gated.out)
             .buffer(x);
         let launch = up.append(gate.append(launch));
@@ -125,29 +127,23 @@ impl Fused {
         // SAFETY: every buffer has the elements of its shape.
         unsafe { launch.run(stream) }
     }
-
-    /// The kernel for the gate of `m` rows and `n` columns.
-    fn gated_kernel(&self, m: usize, n: usize) -> Result<&(SkinnyShape, Function)> {
-        let suits = |(shape, _): &&(SkinnyShape, Function)| {
-            let blocks = n.div_ceil(shape.gated().columns as usize);
-            let at_once = WIDE_BLOCKS * self.multiprocessors;
-            // The last blocks must keep most multiprocessors busy too.
-            let is_full = 5 * blocks >= 4 * blocks.next_multiple_of(at_once);
-            (FEW_ROWS + 1..=shape.rows as usize).contains(&m) && is_full
-        };
-        match self.wide_gated.as_ref().filter(suits) {
-            Some(wide) => Ok(wide),
-            None => of_rows(&self.gated, m),
-        }
-    }
 }
 
-/// The kernel for `m` rows.
-fn of_rows(kernels: &ByRows, m: usize) -> Result<&(SkinnyShape, Function)> {
-    let fitting = kernels.iter().find(|(shape, _)| m <= shape.rows as usize);
-    fitting.ok_or_else(|| {
-        DriverError::InvalidArgument(format!("{m} rows, too many for a fused product"))
-    })
+impl Kernels {
+    /// The kernel for `m` rows of `k` elements and so many rows of weights.
+    fn of(&self, [m, rows, k]: [usize; 3]) -> Result<&(SkinnyShape, Function)> {
+        let pays = |shape: &SkinnyShape| {
+            let shares = shape.columns * self.multiprocessors * KEPT_SHARES;
+            let kept = shape.kept_depth;
+            // Of shorter rows most warps would have nothing.
+            kept.is_none_or(|most| 2 * k > most as usize && rows >= shares as usize)
+        };
+        let mut fitting = self.kernels.iter();
+        let found = fitting.find(|(shape, _)| shape.takes(m, k) && pays(shape));
+        found.ok_or_else(|| {
+            DriverError::InvalidArgument(format!("{m} rows, too many for a fused product"))
+        })
+    }
 }
 
 impl<'a> Gated<'a> {
@@ -210,9 +206,8 @@ impl<'a> Joint<'a> {
     }
 
     fn launch<'l>(&'l self, kernel: &'l Function, shape: SkinnyShape) -> Launch<'l> {
-        let blocks = self.n.iter().map(|n| n.div_ceil(shape.columns)).sum();
-        let mut launch = Launch::new(kernel, [blocks, 1, 1], [shape.threads, 1, 1])
-            .shared_bytes(shape.shared_bytes);
+        let parts = self.n.iter().map(|n| n.div_ceil(shape.columns)).sum();
+        let mut launch = launch(kernel, shape, parts);
         for out in self.out {
             launch = match out {
                 Some(out) => launch.buffer_mut(out),

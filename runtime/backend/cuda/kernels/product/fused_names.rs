@@ -6,14 +6,12 @@ use gpu_kernels::gemm_skinny::{self as skinny, SkinnyShape};
 /// A kernel and how it is launched.
 type Shaped = (SkinnyShape, &'static Kernel);
 
-/// Kernels by the most rows that they take.
+/// Of each kind the kernels in the order in which they are asked.
 pub struct Names {
     /// `out = x · wᵀ + bias + residual`.
     pub adding: &'static [Shaped],
     pub joint: &'static [Shaped],
     pub gated: &'static [Shaped],
-    /// Also of the gate, where there are enough columns.
-    pub wide_gated: Option<Shaped>,
 }
 
 const ROWS_8: SkinnyShape = skinny::SHAPES[0];
@@ -42,9 +40,9 @@ const GATED: [Shaped; 4] = [
     (ROWS_64, &skinny::GEMM_SKINNY_GATED_64_BF16),
 ];
 
-/// Those for eight rows and for 16, then those by registers for more.
-const fn before(rows_8: Shaped, rows_16: Shaped, [_, _, c, d]: [Shaped; 4]) -> [Shaped; 4] {
-    [rows_8, rows_16, c, d]
+/// Those that copy weights, then those by registers for more rows.
+const fn before([kept, rows_8, rows_16]: [Shaped; 3], [_, _, c, d]: [Shaped; 4]) -> [Shaped; 5] {
+    [kept, rows_8, rows_16, c, d]
 }
 
 /// Weights are loaded into registers.
@@ -52,28 +50,32 @@ pub const REGISTERS: Names = Names {
     adding: &ADDING,
     joint: &JOINT,
     gated: &GATED,
-    wide_gated: None,
 };
 
 /// Those of up to 16 rows are copied to shared memory.
 pub const COPIES: Names = Names {
     adding: &before(
-        (skinny::STREAMED, &skinny::GEMM_STREAMED_BF16),
-        (skinny::BOXED, &skinny::GEMM_BOXED_BF16),
+        [
+            (skinny::KEPT, &skinny::GEMM_KEPT_BF16),
+            (skinny::STREAMED, &skinny::GEMM_STREAMED_BF16),
+            (skinny::BOXED, &skinny::GEMM_BOXED_BF16),
+        ],
         ADDING,
     ),
     joint: &before(
-        (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_JOINT_BF16),
-        (skinny::BOXED, &skinny::GEMM_BOXED_JOINT_BF16),
+        [
+            (skinny::KEPT, &skinny::GEMM_KEPT_JOINT_BF16),
+            (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_JOINT_BF16),
+            (skinny::BOXED, &skinny::GEMM_BOXED_JOINT_BF16),
+        ],
         JOINT,
     ),
     gated: &before(
-        (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_GATED_BF16),
-        (skinny::BOXED, &skinny::GEMM_BOXED_GATED_BF16),
+        [
+            (skinny::KEPT, &skinny::GEMM_KEPT_GATED_BF16),
+            (skinny::STREAMED_JOINT, &skinny::GEMM_STREAMED_GATED_BF16),
+            (skinny::BOXED, &skinny::GEMM_BOXED_GATED_BF16),
+        ],
         GATED,
     ),
-    wide_gated: Some((
-        skinny::STREAMED_WIDE,
-        &skinny::GEMM_STREAMED_WIDE_GATED_BF16,
-    )),
 };

@@ -177,9 +177,9 @@ mod tests {
         let context = Context::new(Device::open(HOPPER).unwrap()).unwrap();
         let stream = Stream::new(&context).unwrap();
         let kernels = Kernels::load(&context, &Tuning::newest()).unwrap();
-        let columns = 64 * context.device().multiprocessors as usize;
-        // Rows that are few, and columns that are; the last has enough of both.
-        for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 64]] {
+        let columns = 16 * context.device().multiprocessors as usize;
+        // Rows that are short, columns that are few, and enough of both for blocks that stay.
+        for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 2056]] {
             let x = numbers(m * k, 1, 0);
             let (gate, up) = (numbers(n * k, 5, 3), numbers(n * k, 11, 7));
             let upload = |values: &[bf16]| DeviceBuffer::from_host(&stream, "x", values).unwrap();

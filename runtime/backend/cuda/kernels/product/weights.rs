@@ -1,9 +1,16 @@
-//! How kernels are given the weights of a product.
+//! How kernels of `gemm_skinny` are launched and given weights.
 
 use gpu_kernels::gemm_skinny::SkinnyShape;
 use half::bf16;
 
-use crate::driver::{DeviceSlice, Launch, Result, TensorMap};
+use crate::driver::{DeviceSlice, Function, Launch, Result, TensorMap};
+
+/// A launch of a kernel for so many times its columns, without arguments.
+pub fn launch(kernel: &Function, shape: SkinnyShape, parts: u32) -> Launch<'_> {
+    let multiprocessors = kernel.context().device().multiprocessors;
+    let blocks = shape.blocks(parts, multiprocessors);
+    Launch::new(kernel, [blocks, 1, 1], [shape.threads, 1, 1]).shared_bytes(shape.shared_bytes)
+}
 
 /// Weights `[n, k]` as an argument of a kernel.
 pub enum Weights<'a> {
