@@ -13,6 +13,7 @@
 mod attention;
 mod device;
 mod gated;
+mod joint;
 mod products;
 mod report;
 mod rows;
@@ -142,6 +143,7 @@ fn measure(bench: &mut Bench, cases: &[Case]) -> kcache::driver::Result<Vec<Meas
 fn kernels_of(bench: &mut Bench, work: Work) -> kcache::driver::Result<Vec<(String, f64)>> {
     Ok(match work {
         Work::Product { m, n, k } => products::measure(bench, [m, n, k])?,
+        Work::JointProduct { m, n, n_kv, k } => joint::measure(bench, [m, n, n_kv, k])?,
         Work::GatedProduct { m, n, k } => gated::measure(bench, [m, n, k])?,
         Work::Attention {
             rows,

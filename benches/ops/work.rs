@@ -7,6 +7,13 @@ use serde_json::{Value, json};
 pub enum Work {
     /// `x [m, k] · w [n, k]ᵀ`.
     Product { m: usize, n: usize, k: usize },
+    /// `x [m, k]` with three matrices: Q's `[n, k]`, and `[n_kv, k]` of K and V.
+    JointProduct {
+        m: usize,
+        n: usize,
+        n_kv: usize,
+        k: usize,
+    },
     /// `silu(x · gateᵀ) · (x · upᵀ)`, both matrices `[n, k]`.
     GatedProduct { m: usize, n: usize, k: usize },
     /// Causal attention of a whole prompt.
@@ -99,6 +106,7 @@ impl Work {
     fn parts(&self) -> (&'static str, Vec<usize>) {
         match *self {
             Self::Product { m, n, k } => ("product", vec![m, n, k]),
+            Self::JointProduct { m, n, n_kv, k } => ("joint_product", vec![m, n, n_kv, k]),
             Self::GatedProduct { m, n, k } => ("gated_product", vec![m, n, k]),
             Self::Attention {
                 rows,
@@ -117,6 +125,7 @@ impl Work {
         let count = |factors: &[usize]| factors.iter().map(|&f| f as f64).product::<f64>();
         match *self {
             Self::Product { m, n, k } => 2.0 * count(&[m, n, k]),
+            Self::JointProduct { m, n, n_kv, k } => 2.0 * count(&[m, n + 2 * n_kv, k]),
             Self::GatedProduct { m, n, k } => 4.0 * count(&[m, n, k]),
             // Scores and sums, half of each.
             Self::Attention {
@@ -130,6 +139,10 @@ impl Work {
     pub fn bytes(&self) -> f64 {
         let bytes = match *self {
             Self::Product { m, n, k } => 2 * (m + n) * k + 4 * m * n,
+            Self::JointProduct { m, n, n_kv, k } => {
+                let n = n + 2 * n_kv;
+                2 * (m + n) * k + 4 * m * n
+            }
             Self::GatedProduct { m, n, k } => 2 * (m + 2 * n) * k + 2 * m * n,
             Self::Attention {
                 rows,
@@ -181,7 +194,9 @@ fn cases_of(geometry: &Geometry) -> Vec<Case> {
         add("gate, up", product(intermediate, hidden));
         add("down", product(hidden, intermediate));
         if m <= DECODE_ROWS {
-            let (n, k) = (intermediate, hidden);
+            let (n, n_kv, k) = (q_heads * dim, kv_heads * dim, hidden);
+            add("q, k, v", Work::JointProduct { m, n, n_kv, k });
+            let n = intermediate;
             add("gated", Work::GatedProduct { m, n, k });
             add("head", product(vocabulary, hidden));
         }

@@ -55,6 +55,10 @@ def product(m, n, k):
     return [lambda w=w: F.linear(x, w) for w in rotated(2 * n * k, lambda: tensor(n, k))]
 
 
+def joint_product(m, n, n_kv, k):
+    return product(m, n + 2 * n_kv, k)
+
+
 def gated_product(m, n, k):
     x = tensor(m, k)
 
@@ -98,7 +102,8 @@ def add(rows, width):
 
 
 OPERATIONS = {
-    work.__name__: work for work in (product, gated_product, attention, rms_norm, swiglu, add)
+    work.__name__: work
+    for work in (product, joint_product, gated_product, attention, rms_norm, swiglu, add)
 }
 
 

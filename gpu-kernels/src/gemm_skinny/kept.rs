@@ -4,6 +4,8 @@
 //! has a part of `k` and keeps what it needs of `x`, so that `x` is read once for each multiprocessor
 //! instead of once for every few rows of weights; and all multiprocessors end together.
 
+use core::ops::Range;
+
 use cuda_std::{
     Float16, Global, GlobalMut, Shared, U32x4, bf16, bulk_copy, dynamic_shared, f16, grid, kernel,
     shared_array, thread, warp,
@@ -147,6 +149,16 @@ fn sums<T: Float16>(ring: &Ring<T>, stage: u32, x: &Words) -> [[f32; 2]; HALVES]
     core::array::from_fn(|half| [0, 1].map(|i| even[2 * half + i] + odd[2 * half + i]))
 }
 
+/// The block's share of so many tiles: those that follow each other, which suits the memory better
+/// than taking turns.
+#[inline(always)]
+fn share(tiles: u32) -> Range<u32> {
+    let (block, blocks) = (thread::block_idx_x(), thread::grid_dim_x());
+    let (each, more) = (tiles / blocks, tiles % blocks);
+    let first = block * each + block.min(more);
+    first..first + each + u32::from(block < more)
+}
+
 /// Computes the block's share of `tiles` tiles of eight rows of weights: `row` gives a row of a
 /// tile, and `write` takes a tile and its sums.
 #[inline(always)]
@@ -157,31 +169,29 @@ fn run<T: Float16>(
     write: impl Fn(u32, Partial),
 ) {
     grid::release_next();
-    // Those of all blocks lie side by side at any time.
-    let step = thread::grid_dim_x();
-    let mut tile = thread::block_idx_x();
+    let share = share(tiles);
     let ring = Ring::<T>::of_warp(x.2);
     let start = |stage, tile| {
-        if tile < tiles {
+        if tile < share.end {
             ring.start(stage, |lane| row(tile, lane));
         }
     };
     for stage in 0..STAGES {
-        start(stage, tile + stage * step);
+        start(stage, share.start + stage);
     }
     grid::wait_for_previous();
     let x = read_x(&ring, x);
     let mut place = Place::<STAGES>::FIRST;
-    let mut set = 0;
-    while tile < tiles {
+    for tile in share.start..share.end {
         ring.barriers.filled(place.stage).wait(place.parity);
         let sums = sums(&ring, place.stage, &x);
         warp::sync_warp(warp::ALL);
-        start(place.stage, tile + STAGES * step);
+        start(place.stage, tile + STAGES);
         place.advance();
         // Two, so that one is written while the other is read.
+        let set = tile % 2 * SLICES * PARTIAL;
         let partial = Partial {
-            start: dynamic_shared::<f32>(RINGS).offset(set * SLICES * PARTIAL),
+            start: dynamic_shared::<f32>(RINGS).offset(set),
             slices: SLICES,
             stride: PARTIAL,
             w_rows: ROWS,
@@ -189,8 +199,6 @@ fn run<T: Float16>(
         partial.put_columns(warp::warp_id(), &sums);
         thread::sync_threads();
         write(tile, partial);
-        set ^= 1;
-        tile += step;
     }
 }
 
