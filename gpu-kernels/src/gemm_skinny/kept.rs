@@ -119,19 +119,18 @@ impl<T: Float16> Ring<T> {
 /// What a lane keeps of `x`.
 type Words = [[[u32; 4]; HALVES]; STEPS];
 
-/// Reads the warp's part of `x [m, k]`, with zeros for what there is not.
+/// Reads the warp's part of `x [m, k]`, with zeros for what there is not. No read waits for a
+/// condition: all are under way at once.
 #[inline(always)]
 fn read_x<T: Float16>(ring: &Ring<T>, (x, m, k): (Global<T>, u32, u32)) -> Words {
     let input = Stored::<HALVES>::new(x, m, k);
     let end = ring.column + ring.depth;
     core::array::from_fn(|step| {
         let column = ring.column + step as u32 * LANES_DEPTH + warp::lane_id() % 4 * 8;
+        let is_there = u32::from(column < end);
         core::array::from_fn(|half| {
-            let row = 8 * half as u32 + warp::lane_id() / 4;
-            match row < m && column < end {
-                true => input.load(half, column),
-                false => [0; 4],
-            }
+            let words = input.read(half, column.min(k - 8));
+            words.map(|word| word & is_there.wrapping_neg())
         })
     })
 }
