@@ -7,11 +7,12 @@
 use core::ops::Range;
 
 use cuda_std::{
-    Float16, Global, GlobalMut, Shared, U32x4, bf16, bulk_copy, dynamic_shared, f16, grid, kernel,
-    shared_array, thread, warp,
+    Float16, Global, GlobalMut, Shared, U32x4, bulk_copy, dynamic_shared, grid, shared_array,
+    thread, warp,
 };
 
 use super::joint::{Part, part_of};
+use super::kernels::{Blocks, Input};
 use super::output::{Output, Partial, write_gated};
 use super::{LANES_DEPTH, SkinnyShape, Stored, Weights};
 use crate::ring::{Place, WarpRing};
@@ -122,7 +123,7 @@ type Words = [[[u32; 4]; HALVES]; STEPS];
 /// Reads the warp's part of `x [m, k]`, with zeros for what there is not. No read waits for a
 /// condition: all are under way at once.
 #[inline(always)]
-fn read_x<T: Float16>(ring: &Ring<T>, (x, m, k): (Global<T>, u32, u32)) -> Words {
+fn read_x<T: Float16>(ring: &Ring<T>, (x, m, k): Input<T>) -> Words {
     let input = Stored::<HALVES>::new(x, m, k);
     let end = ring.column + ring.depth;
     core::array::from_fn(|step| {
@@ -163,7 +164,7 @@ fn share(tiles: u32) -> Range<u32> {
 #[inline(always)]
 fn run<T: Float16>(
     tiles: u32,
-    x: (Global<T>, u32, u32),
+    x: Input<T>,
     row: impl Fn(u32, u32) -> Global<T>,
     write: impl Fn(u32, Partial),
 ) {
@@ -201,106 +202,52 @@ fn run<T: Float16>(
     }
 }
 
-macro_rules! kernels {
-    ($($product:ident, $joint:ident, $gated:ident, $element:ty;)*) => {$(
-        /// `out = x · wᵀ + bias + residual` for at most 16 rows: `out [m, n]`,
-        /// `x [m, k]`, `w [n, k]`, `bias [n]` or null, `residual [m, n]` or null; `residual` may be
-        /// `out`.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8 and at most [`KEPT_DEPTH`]. Grid, block and dynamic
-        /// shared memory: see [`SkinnyShape`].
-        #[kernel(max_threads = THREADS, min_blocks = 1)]
-        pub fn $product(
-            out: GlobalMut<f32>,
-            x: Global<$element>,
-            w: Global<$element>,
-            bias: Global<f32>,
-            residual: Global<f32>,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            let weights = Weights::of(w, n, k);
-            let output = Output { out, bias, residual, m, n };
-            run(
-                n.div_ceil(ROWS),
-                (x, m, k),
-                |tile, row| weights.row(tile * ROWS, 0, 0, row),
-                |tile, partial| output.write(partial, tile * ROWS),
-            );
-        }
+/// Blocks that stay.
+pub(super) struct Kept;
 
-        /// `outᵢ = x · wᵢᵀ + biasᵢ` for three matrices and at most 16 rows:
-        /// `outᵢ [m, nᵢ]`, `x [m, k]`, `wᵢ [nᵢ, k]`, `biasᵢ [nᵢ]` or null. `n1` and `n2` may be 0.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8 and at most [`KEPT_DEPTH`]. Grid, block and dynamic
-        /// shared memory: see [`SkinnyShape`].
-        #[kernel(max_threads = THREADS, min_blocks = 1)]
-        pub fn $joint(
-            out0: GlobalMut<f32>,
-            out1: GlobalMut<f32>,
-            out2: GlobalMut<f32>,
-            w0: Global<$element>,
-            w1: Global<$element>,
-            w2: Global<$element>,
-            bias0: Global<f32>,
-            bias1: Global<f32>,
-            bias2: Global<f32>,
-            n0: u32,
-            n1: u32,
-            n2: u32,
-            x: Global<$element>,
-            m: u32,
-            k: u32,
-        ) {
-            let parts = [
-                Part { out: out0, w: w0, bias: bias0, n: n0 },
-                Part { out: out1, w: w1, bias: bias1, n: n1 },
-                Part { out: out2, w: w2, bias: bias2, n: n2 },
-            ];
-            let tiles = n0.div_ceil(ROWS) + n1.div_ceil(ROWS) + n2.div_ceil(ROWS);
-            run(
-                tiles,
-                (x, m, k),
-                |tile, row| {
-                    let (part, first) = part_of(parts, ROWS, tile);
-                    Weights::of(part.w, part.n, k).row(first, 0, 0, row)
-                },
-                |tile, partial| {
-                    let (part, first) = part_of(parts, ROWS, tile);
-                    part.output(m).write(partial, first);
-                },
-            );
-        }
+impl Blocks for Kept {
+    const THREADS: u32 = THREADS;
+    const SHARING: u32 = 1;
 
-        /// `out = silu(x · gateᵀ) · (x · upᵀ)` for at most 16 rows:
-        /// `out [m, n]`, `x [m, k]`, `gate` and `up` `[n, k]`.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8 and at most [`KEPT_DEPTH`]. Grid, block and dynamic
-        /// shared memory: see [`SkinnyShape::gated`].
-        #[kernel(max_threads = THREADS, min_blocks = 1)]
-        pub fn $gated(
-            out: GlobalMut<$element>,
-            x: Global<$element>,
-            gate: Global<$element>,
-            up: Global<$element>,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            const EACH: u32 = ROWS / 2;
-            let weights = Weights::paired([gate, up], n, k);
-            run(
-                n.div_ceil(EACH),
-                (x, m, k),
-                |tile, row| weights.row(tile * EACH, 0, row / EACH, row % EACH),
-                |tile, partial| write_gated(out, (partial, EACH), (m, n), tile * EACH),
-            );
-        }
-    )*};
-}
+    #[inline(always)]
+    fn product<T: Float16>(output: Output, w: Global<T>, x: Input<T>) {
+        let weights = Weights::of(w, output.n, x.2);
+        run(
+            output.n.div_ceil(ROWS),
+            x,
+            |tile, row| weights.row(tile * ROWS, 0, 0, row),
+            |tile, partial| output.write(partial, tile * ROWS),
+        );
+    }
 
-kernels! {
-    gemm_kept_bf16, gemm_kept_joint_bf16, gemm_kept_gated_bf16, bf16;
-    gemm_kept_f16, gemm_kept_joint_f16, gemm_kept_gated_f16, f16;
+    #[inline(always)]
+    fn joint<T: Float16>(parts: [Part<Global<T>>; 3], x: Input<T>) {
+        let (_, m, k) = x;
+        let tiles = parts.iter().map(|part| part.n.div_ceil(ROWS));
+        run(
+            tiles.sum(),
+            x,
+            |tile, row| {
+                let (part, first) = part_of(parts, ROWS, tile);
+                Weights::of(part.w, part.n, k).row(first, 0, 0, row)
+            },
+            |tile, partial| {
+                let (part, first) = part_of(parts, ROWS, tile);
+                part.output(m).write(partial, first);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn gated<T: Float16>(out: GlobalMut<T>, gate_and_up: [Global<T>; 2], n: u32, x: Input<T>) {
+        const EACH: u32 = ROWS / 2;
+        let (_, m, k) = x;
+        let weights = Weights::paired(gate_and_up, n, k);
+        run(
+            n.div_ceil(EACH),
+            x,
+            |tile, row| weights.row(tile * EACH, 0, row / EACH, row % EACH),
+            |tile, partial| write_gated(out, (partial, EACH), (m, n), tile * EACH),
+        );
+    }
 }

@@ -13,23 +13,23 @@ mod boxed;
 mod joint;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 mod kept;
+mod kernels;
 mod operands;
 mod output;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 mod streamed;
 
-use cuda_std::{
-    Float16, Global, GlobalMut, U32x4, bf16, dynamic_shared, f16, grid, kernel, thread, warp,
-};
+use cuda_std::{Float16, Global, U32x4, dynamic_shared, grid, thread, warp};
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub use boxed::*;
-pub use joint::*;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-pub use kept::*;
+pub use kept::{KEPT, KEPT_DEPTH};
+pub use kernels::*;
 
+use kernels::OnePart;
 use operands::{Stored, Weights, load};
-use output::{Output, Partial, write_gated};
+use output::Partial;
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 use streamed::Streamed;
 
@@ -121,18 +121,14 @@ pub const STREAMED: SkinnyShape = Deep::SKINNY;
 pub const STREAMED_JOINT: SkinnyShape = Shallow::SKINNY;
 
 impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> {
-    const THREADS: u32 = SLICES * warp::SIZE;
     const X_ROWS: u32 = 8 * XT as u32;
-    const W_ROWS: u32 = 16 * WT as u32;
     const PARTIAL: u32 = Partial::words(Self::X_ROWS, Self::W_ROWS);
-    /// Blocks on a multiprocessor: two where their registers fit.
-    const BLOCKS: u32 = if XT <= 2 { 2 } else { 1 };
     /// Elements of `k` between the steps of a warp.
     const STEP: u32 = LANES_DEPTH * LOADS as u32;
     const SKINNY: SkinnyShape = SkinnyShape {
         rows: Self::X_ROWS,
         columns: Self::W_ROWS,
-        threads: Self::THREADS,
+        threads: <Self as OnePart>::THREADS,
         shared_bytes: SLICES * Self::PARTIAL * 4,
         box_rows: None,
         kept_depth: None,
@@ -201,8 +197,14 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         }
         sums
     }
+}
 
-    /// Computes the block's part of the product, and calls `write` with it.
+impl<const XT: usize, const WT: usize, const LOADS: usize> OnePart for Shape<XT, WT, LOADS> {
+    const THREADS: u32 = SLICES * warp::SIZE;
+    /// Two where their registers fit.
+    const SHARING: u32 = if XT <= 2 { 2 } else { 1 };
+    const W_ROWS: u32 = 16 * WT as u32;
+
     #[inline(always)]
     fn run<T: Float16>(
         weights: &Weights<T>,
@@ -221,89 +223,4 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
         thread::sync_threads();
         write(partial);
     }
-}
-
-macro_rules! products {
-    ($($name:ident, $shape:ty, $element:ty;)*) => {$(
-        /// `out = x · wᵀ + bias + residual` for at most as many rows as the name says: `out [m, n]`,
-        /// `x [m, k]`, `w [n, k]`, `bias [n]` or null, `residual [m, n]` or null; `residual` may be
-        /// `out`.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
-        /// [`SkinnyShape`].
-        #[kernel(max_threads = <$shape>::THREADS, min_blocks = <$shape>::BLOCKS)]
-        pub fn $name(
-            out: GlobalMut<f32>,
-            x: Global<$element>,
-            w: Global<$element>,
-            bias: Global<f32>,
-            residual: Global<f32>,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            let first = thread::block_idx_x() * <$shape>::W_ROWS;
-            let output = Output { out, bias, residual, m, n };
-            let write = |partial| output.write(partial, first);
-            <$shape>::run(&Weights::of(w, n, k), first, (x, m), write);
-        }
-    )*};
-}
-
-products! {
-    gemm_skinny_8_bf16, Rows8, bf16;
-    gemm_skinny_16_bf16, Rows16, bf16;
-    gemm_skinny_32_bf16, Rows32, bf16;
-    gemm_skinny_64_bf16, Rows64, bf16;
-    gemm_skinny_8_f16, Rows8, f16;
-    gemm_skinny_16_f16, Rows16, f16;
-    gemm_skinny_32_f16, Rows32, f16;
-    gemm_skinny_64_f16, Rows64, f16;
-}
-
-#[cfg(any(hopper, not(target_arch = "nvptx64")))]
-products! {
-    gemm_streamed_bf16, Deep, bf16;
-    gemm_streamed_f16, Deep, f16;
-}
-
-macro_rules! gated_products {
-    ($($name:ident, $shape:ty, $element:ty;)*) => {$(
-        /// `out = silu(x · gateᵀ) · (x · upᵀ)` for at most as many rows as the name says:
-        /// `out [m, n]`, `x [m, k]`, `gate` and `up` `[n, k]`.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
-        /// [`SkinnyShape::gated`].
-        #[kernel(max_threads = <$shape>::THREADS, min_blocks = <$shape>::BLOCKS)]
-        pub fn $name(
-            out: GlobalMut<$element>,
-            x: Global<$element>,
-            gate: Global<$element>,
-            up: Global<$element>,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            let first = thread::block_idx_x() * (<$shape>::W_ROWS / 2);
-            let write = |partial| write_gated(out, (partial, 8), (m, n), first);
-            <$shape>::run(&Weights::paired([gate, up], n, k), first, (x, m), write);
-        }
-    )*};
-}
-
-gated_products! {
-    gemm_skinny_gated_8_bf16, Rows8, bf16;
-    gemm_skinny_gated_16_bf16, Rows16, bf16;
-    gemm_skinny_gated_32_bf16, Rows32, bf16;
-    gemm_skinny_gated_64_bf16, Rows64, bf16;
-    gemm_skinny_gated_8_f16, Rows8, f16;
-    gemm_skinny_gated_16_f16, Rows16, f16;
-    gemm_skinny_gated_32_f16, Rows32, f16;
-    gemm_skinny_gated_64_f16, Rows64, f16;
-}
-
-#[cfg(any(hopper, not(target_arch = "nvptx64")))]
-gated_products! {
-    gemm_streamed_gated_bf16, Shallow, bf16;
-    gemm_streamed_gated_f16, Shallow, f16;
 }

@@ -8,6 +8,7 @@ use cuda_std::{
     Float16, Global, Shared, U32x4, bulk_copy, dynamic_shared, grid, shared_array, thread, warp,
 };
 
+use super::kernels::OnePart;
 use super::output::Partial;
 use super::{LANES_DEPTH, SkinnyShape, Stored, Weights};
 use crate::ring::{Place, WarpRing};
@@ -84,10 +85,6 @@ impl<T: Float16, const STAGES: u32> Ring<'_, T, STAGES> {
 }
 
 impl<const STAGES: u32> Streamed<STAGES> {
-    pub(super) const THREADS: u32 = SLICES * warp::SIZE;
-    /// Blocks that should share a multiprocessor: as many as leave room for their rings.
-    pub(super) const BLOCKS: u32 = 3;
-    pub(super) const W_ROWS: u32 = ROWS;
     const PARTIAL: u32 = Partial::words(X_ROWS, ROWS);
     /// Elements of a warp's ring.
     const RING: u32 = STAGES * STAGE;
@@ -95,7 +92,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
     pub(super) const SKINNY: SkinnyShape = SkinnyShape {
         rows: X_ROWS,
         columns: ROWS,
-        threads: Self::THREADS,
+        threads: SLICES * warp::SIZE,
         shared_bytes: Self::RING_BYTES + SLICES * Self::PARTIAL * 4,
         box_rows: None,
         kept_depth: None,
@@ -153,10 +150,16 @@ impl<const STAGES: u32> Streamed<STAGES> {
         let [even, odd] = sums;
         core::array::from_fn(|i| even[i] + odd[i])
     }
+}
 
-    /// Computes the block's part of the product, and calls `write` with it.
+impl<const STAGES: u32> OnePart for Streamed<STAGES> {
+    const THREADS: u32 = Self::SKINNY.threads;
+    /// As many as leave room for their rings.
+    const SHARING: u32 = 3;
+    const W_ROWS: u32 = ROWS;
+
     #[inline(always)]
-    pub(super) fn run<T: Float16>(
+    fn run<T: Float16>(
         weights: &Weights<T>,
         first: u32,
         x: (Global<T>, u32),
