@@ -8,11 +8,12 @@
 use cuda_std::bulk_copy::BOX_COLUMNS;
 use cuda_std::mbarrier::Barrier;
 use cuda_std::{
-    Float16, Global, GlobalMut, Shared, TensorMap, U32x4, bf16, f16, grid, kernel, shared_array,
-    swizzled_shared, thread, warp,
+    Float16, Global, GlobalMut, Shared, TensorMap, U32x4, grid, shared_array, swizzled_shared,
+    thread, warp,
 };
 
 use super::joint::{Part, part_of_block};
+use super::kernels::{Blocks, Input};
 use super::output::{Output, Partial, write_gated};
 use super::{LANES_DEPTH, SkinnyShape, Stored};
 use crate::ring::{Place, WarpRing};
@@ -22,10 +23,6 @@ const SLICES: u32 = 8;
 
 /// Threads of a block.
 const THREADS: u32 = SLICES * warp::SIZE;
-
-/// Blocks that should share a multiprocessor. Two would let the next launch's weights compete with
-/// those that are waited for.
-const BLOCKS: u32 = 1;
 
 /// Stages of a warp's ring.
 const STAGES: u32 = 2;
@@ -222,90 +219,43 @@ fn run<T: Float16, const MAPS: usize>(
     write(partial);
 }
 
-macro_rules! kernels {
-    ($($product:ident, $joint:ident, $gated:ident, $element:ty;)*) => {$(
-        /// `out = x · wᵀ + bias + residual` for at most 16 rows: `out [m, n]`, `x [m, k]`,
-        /// `bias [n]` or null, `residual [m, n]` or null; `residual` may be `out`. The
-        /// map of `w [n, k]` has boxes of [`BOX_ROWS`] rows.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
-        /// [`SkinnyShape`].
-        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
-        pub fn $product(
-            out: GlobalMut<f32>,
-            x: Global<$element>,
-            w: TensorMap,
-            bias: Global<f32>,
-            residual: Global<f32>,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            let first = thread::block_idx_x() * BOX_ROWS;
-            let output = Output { out, bias, residual, m, n };
-            let boxes = Boxes { maps: [w], first, k };
-            run(boxes, (x, m), |partial| output.write(partial, first));
-        }
+/// Blocks of which each has one part, and copies it in boxes.
+pub(super) struct Boxed;
 
-        /// `outᵢ = x · wᵢᵀ + biasᵢ` for three matrices and at most 16 rows: `outᵢ [m, nᵢ]`, `x [m, k]`, `biasᵢ [nᵢ]` or null. `n1` and `n2` may be 0, and their maps
-        /// any. The maps of `wᵢ [nᵢ, k]` have boxes of [`BOX_ROWS`] rows.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8. Grid: the sum of `ceil(nᵢ / columns)`; block and
-        /// dynamic shared memory: see [`SkinnyShape`].
-        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
-        pub fn $joint(
-            out0: GlobalMut<f32>,
-            out1: GlobalMut<f32>,
-            out2: GlobalMut<f32>,
-            w0: TensorMap,
-            w1: TensorMap,
-            w2: TensorMap,
-            bias0: Global<f32>,
-            bias1: Global<f32>,
-            bias2: Global<f32>,
-            n0: u32,
-            n1: u32,
-            n2: u32,
-            x: Global<$element>,
-            m: u32,
-            k: u32,
-        ) {
-            let parts = [
-                Part { out: out0, w: w0, bias: bias0, n: n0 },
-                Part { out: out1, w: w1, bias: bias1, n: n1 },
-                Part { out: out2, w: w2, bias: bias2, n: n2 },
-            ];
-            let (part, first) = part_of_block(parts, BOX_ROWS);
-            let output = part.output(m);
-            let boxes = Boxes { maps: [part.w], first, k };
-            run(boxes, (x, m), |partial| output.write(partial, first));
-        }
+impl Blocks for Boxed {
+    type Weights<T: Float16> = TensorMap;
+    const THREADS: u32 = THREADS;
+    /// Two would let the next launch's weights compete with those that are waited for.
+    const SHARING: u32 = 1;
 
-        /// `out = silu(x · gateᵀ) · (x · upᵀ)` for at most 16 rows: `out [m, n]`,
-        /// `x [m, k]`. The maps of `gate` and `up` `[n, k]` have boxes of
-        /// [`GATED_BOX_ROWS`] rows.
-        ///
-        /// `m` is at least 1, `k` a multiple of 8. Grid, block and dynamic shared memory: see
-        /// [`SkinnyShape::gated`].
-        #[kernel(max_threads = THREADS, min_blocks = BLOCKS)]
-        pub fn $gated(
-            out: GlobalMut<$element>,
-            x: Global<$element>,
-            gate: TensorMap,
-            up: TensorMap,
-            m: u32,
-            n: u32,
-            k: u32,
-        ) {
-            let first = thread::block_idx_x() * GATED_BOX_ROWS;
-            let boxes = Boxes { maps: [gate, up], first, k };
-            let write = |partial| write_gated(out, (partial, 8), (m, n), first);
-            run(boxes, (x, m), write);
-        }
-    )*};
-}
+    #[inline(always)]
+    fn product<T: Float16>(output: Output, w: TensorMap, (x, m, k): Input<T>) {
+        let first = thread::block_idx_x() * BOX_ROWS;
+        let boxes = Boxes {
+            maps: [w],
+            first,
+            k,
+        };
+        run(boxes, (x, m), |partial| output.write(partial, first));
+    }
 
-kernels! {
-    gemm_boxed_bf16, gemm_boxed_joint_bf16, gemm_boxed_gated_bf16, bf16;
-    gemm_boxed_f16, gemm_boxed_joint_f16, gemm_boxed_gated_f16, f16;
+    #[inline(always)]
+    fn joint<T: Float16>(parts: [Part<TensorMap>; 3], (x, m, k): Input<T>) {
+        let (part, first) = part_of_block(parts, BOX_ROWS);
+        let output = part.output(m);
+        let boxes = Boxes {
+            maps: [part.w],
+            first,
+            k,
+        };
+        run(boxes, (x, m), |partial| output.write(partial, first));
+    }
+
+    #[inline(always)]
+    fn gated<T: Float16>(out: GlobalMut<T>, maps: [TensorMap; 2], n: u32, (x, m, k): Input<T>) {
+        let first = thread::block_idx_x() * GATED_BOX_ROWS;
+        let boxes = Boxes { maps, first, k };
+        let write = |partial| write_gated(out, (partial, 8), (m, n), first);
+        run(boxes, (x, m), write);
+    }
 }

@@ -206,6 +206,7 @@ fn run<T: Float16>(
 pub(super) struct Kept;
 
 impl Blocks for Kept {
+    type Weights<T: Float16> = Global<T>;
     const THREADS: u32 = THREADS;
     const SHARING: u32 = 1;
 

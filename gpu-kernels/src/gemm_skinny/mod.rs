@@ -22,7 +22,7 @@ mod streamed;
 use cuda_std::{Float16, Global, U32x4, dynamic_shared, grid, thread, warp};
 
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
-pub use boxed::*;
+pub use boxed::{BOX_ROWS, BOXED, GATED_BOX_ROWS};
 #[cfg(any(hopper, not(target_arch = "nvptx64")))]
 pub use kept::{KEPT, KEPT_DEPTH};
 pub use kernels::*;

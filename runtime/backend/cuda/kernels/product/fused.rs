@@ -16,20 +16,20 @@ use crate::driver::{
 /// The most products of one launch.
 pub const MAX_JOINT: usize = 3;
 
-/// Shares of each multiprocessor from which it pays that blocks stay.
+/// How many times its columns each multiprocessor must get before it pays that blocks stay.
 const KEPT_SHARES: u32 = 3;
 
 /// Kernels that do the same, of which the first that suits a product is taken.
-struct Kernels {
+struct Alternatives {
     kernels: Vec<(SkinnyShape, Function)>,
     multiprocessors: u32,
 }
 
 /// The kernels of `gemm_skinny`.
 pub struct Fused {
-    adding: Kernels,
-    joint: Kernels,
-    gated: Kernels,
+    adding: Alternatives,
+    joint: Alternatives,
+    gated: Alternatives,
 }
 
 /// One of several products `out = x · wᵀ + bias` of the same `x [m, k]`: `out [m, n]`, `w [n, k]`,
@@ -59,7 +59,7 @@ impl Fused {
         };
         let multiprocessors = module.context().device().multiprocessors;
         let load = |names| {
-            Ok(Kernels {
+            Ok(Alternatives {
                 kernels: load(module, names)?,
                 multiprocessors,
             })
@@ -129,7 +129,7 @@ impl Fused {
     }
 }
 
-impl Kernels {
+impl Alternatives {
     /// The kernel for `m` rows of `k` elements and so many rows of weights.
     fn of(&self, [m, rows, k]: [usize; 3]) -> Result<&(SkinnyShape, Function)> {
         let pays = |shape: &SkinnyShape| {
