@@ -56,6 +56,16 @@ fn work_is_counted_by_hand() {
     assert_eq!(Work::Add { rows, width }.bytes(), 240.0);
     assert_eq!(Work::Swiglu { rows, width }.bytes(), 200.0);
     assert_eq!(Work::RmsNorm { rows, width }.bytes(), 160.0);
+    let joint = Work::JointProduct {
+        m: 2,
+        n: 8,
+        n_kv: 4,
+        k: 16,
+    };
+    assert_eq!(joint.id(), "joint_product 2x8x4x16");
+    assert_eq!(joint.flops(), 2.0 * f64::from(2 * (8 + 4 + 4) * 16));
+    // Operands of 16 bits, results of 32.
+    assert_eq!(joint.bytes(), f64::from(2 * (2 + 16) * 16 + 4 * 2 * 16));
 }
 
 #[test]
@@ -122,7 +132,7 @@ fn every_model_has_every_operation() {
             .iter()
             .map(|work| work.to_json()["op"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(ops.len(), 6, "{model}: {ops:?}");
+        assert_eq!(ops.len(), 7, "{model}: {ops:?}");
         assert!(works.iter().all(|work| work.bytes() > 0.0));
     }
     let down = Work::Product {
