@@ -1,5 +1,7 @@
 //! The device, its kernels, and the time that launches take.
 
+use cuda_std::Kernel;
+use gpu_kernels::gemm_skinny::SkinnyShape;
 use half::bf16;
 use kcache::driver::{
     Context, Device, DeviceBuffer, DriverError, Event, Function, Graph, Module, PtxImage, Result,
@@ -118,6 +120,17 @@ impl Bench {
 /// How many sets of operands of so many bytes launches rotate over.
 pub fn sets(bytes: usize) -> usize {
     (ROTATED_BYTES / bytes.max(1)).clamp(1, 64)
+}
+
+/// Of each form of kernel the one for the fewest rows that takes `m` rows of `k` elements; `kernels`
+/// are in the order of their rows.
+pub fn of_each_form(
+    mut kernels: Vec<(SkinnyShape, &'static Kernel)>,
+    [m, k]: [usize; 2],
+) -> Vec<(SkinnyShape, &'static Kernel)> {
+    kernels.retain(|(shape, _)| shape.takes(m, k));
+    kernels.dedup_by_key(|(shape, _)| (shape.threads, shape.box_rows));
+    kernels
 }
 
 /// A result that differs from what it should be.

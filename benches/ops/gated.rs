@@ -5,7 +5,7 @@ use gpu_kernels::gemm_skinny::{self, SkinnyShape};
 use half::bf16;
 use kcache::driver::{DeviceBuffer, Launch, Result, TensorMap};
 
-use crate::device::{Bench, sets, wrong};
+use crate::device::{Bench, of_each_form, sets, wrong};
 
 /// Kernel and microseconds of `silu(x · gateᵀ) · (x · upᵀ)`.
 pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, f64)>> {
@@ -22,9 +22,7 @@ pub fn measure(bench: &mut Bench, [m, n, k]: [usize; 3]) -> Result<Vec<(String, 
         kernels.push((gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_GATED_BF16));
         kernels.push((gemm_skinny::KEPT, &gemm_skinny::GEMM_KEPT_GATED_BF16));
     }
-    // Of each form the kernel for the fewest rows that takes them.
-    kernels.retain(|(shape, _)| shape.takes(m, k));
-    kernels.dedup_by_key(|(shape, _)| (shape.threads, shape.box_rows));
+    let kernels = of_each_form(kernels, [m, k]);
     let times = kernels.into_iter().map(|(shape, kernel)| {
         let us = measure_one(bench, (shape.gated(), kernel), [m, n, k])?;
         Ok((kernel.name.to_owned(), us))

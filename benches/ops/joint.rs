@@ -5,7 +5,7 @@ use gpu_kernels::gemm_skinny::{self, SkinnyShape};
 use half::bf16;
 use kcache::driver::{DeviceBuffer, Launch, Result, TensorMap};
 
-use crate::device::{Bench, sets, wrong};
+use crate::device::{Bench, of_each_form, sets, wrong};
 
 /// The operands of three products.
 struct Operands {
@@ -34,9 +34,7 @@ pub fn measure(bench: &mut Bench, [m, n, n_kv, k]: [usize; 4]) -> Result<Vec<(St
         kernels.push((gemm_skinny::BOXED, &gemm_skinny::GEMM_BOXED_JOINT_BF16));
         kernels.push((gemm_skinny::KEPT, &gemm_skinny::GEMM_KEPT_JOINT_BF16));
     }
-    // Of each form the kernel for the fewest rows that takes them.
-    kernels.retain(|(shape, _)| shape.takes(m, k));
-    kernels.dedup_by_key(|(shape, _)| (shape.threads, shape.box_rows));
+    let kernels = of_each_form(kernels, [m, k]);
     let operands = Operands::new(bench, [m, k], [n, n_kv, n_kv])?;
     let times = kernels.into_iter().map(|(shape, kernel)| {
         let us = operands.measure(bench, (shape, kernel))?;

@@ -20,10 +20,7 @@ pub const MAX_JOINT: usize = 3;
 const KEPT_SHARES: u32 = 3;
 
 /// Kernels that do the same, of which the first that suits a product is taken.
-struct Alternatives {
-    kernels: Vec<(SkinnyShape, Function)>,
-    multiprocessors: u32,
-}
+struct Alternatives(Vec<(SkinnyShape, Function)>);
 
 /// The kernels of `gemm_skinny`.
 pub struct Fused {
@@ -57,13 +54,7 @@ impl Fused {
             ScanKernel::Registers => &REGISTERS,
             ScanKernel::Copies => &COPIES,
         };
-        let multiprocessors = module.context().device().multiprocessors;
-        let load = |names| {
-            Ok(Alternatives {
-                kernels: load(module, names)?,
-                multiprocessors,
-            })
-        };
+        let load = |names| Ok(Alternatives(load(module, names)?));
         Ok(Self {
             adding: load(names.adding)?,
             joint: load(names.joint)?,
@@ -132,14 +123,15 @@ impl Fused {
 impl Alternatives {
     /// The kernel for `m` rows of `k` elements and so many rows of weights.
     fn of(&self, [m, rows, k]: [usize; 3]) -> Result<&(SkinnyShape, Function)> {
-        let pays = |shape: &SkinnyShape| {
-            let shares = shape.columns * self.multiprocessors * KEPT_SHARES;
+        let pays = |(shape, kernel): &(SkinnyShape, Function)| {
+            let multiprocessors = kernel.context().device().multiprocessors;
+            let shares = shape.columns * multiprocessors * KEPT_SHARES;
             let kept = shape.kept_depth;
             // Of shorter rows most warps would have nothing.
             kept.is_none_or(|most| 2 * k > most as usize && rows >= shares as usize)
         };
-        let mut fitting = self.kernels.iter();
-        let found = fitting.find(|(shape, _)| shape.takes(m, k) && pays(shape));
+        let mut kernels = self.0.iter();
+        let found = kernels.find(|kernel| kernel.0.takes(m, k) && pays(kernel));
         found.ok_or_else(|| {
             DriverError::InvalidArgument(format!("{m} rows, too many for a fused product"))
         })
