@@ -23,6 +23,9 @@ const IMAGES: [(&str, &str); 2] = [
 /// Replays of a graph, of which the median counts.
 const REPLAYS: usize = 21;
 
+/// Microseconds that a graph takes at least: its own start and end, some seven, do not count in that.
+const GRAPH_US: f64 = 3000.0;
+
 /// Bytes over which launches of a graph rotate, so that none finds its operands in the L2 cache.
 pub const ROTATED_BYTES: usize = 512 << 20;
 
@@ -91,11 +94,23 @@ impl Bench {
         DeviceBuffer::zeroed(&self.stream, what, len)
     }
 
-    /// Microseconds of one of `count` launches in a graph; `queue` queues the one whose number it
-    /// is given. The median of several replays.
+    /// Microseconds of one launch in a long graph, the median of several replays. `queue` queues the
+    /// launch whose number it is given; those of `count` in a row have different operands.
     pub fn median_us(
         &self,
         count: usize,
+        mut queue: impl FnMut(usize) -> Result<()>,
+    ) -> Result<f64> {
+        let few = self.replayed_us(count, 2, &mut queue)?;
+        let many = (GRAPH_US / few).ceil() as usize;
+        self.replayed_us(many.next_multiple_of(count), REPLAYS, queue)
+    }
+
+    /// Microseconds of one of `count` launches in a graph, the median of so many replays.
+    fn replayed_us(
+        &self,
+        count: usize,
+        replays: usize,
         mut queue: impl FnMut(usize) -> Result<()>,
     ) -> Result<f64> {
         let mut graph = Graph::capture(&self.stream, || (0..count).try_for_each(&mut queue))?;
@@ -103,8 +118,8 @@ impl Bench {
             Event::timing(self.context())?,
             Event::timing(self.context())?,
         );
-        let mut times = Vec::with_capacity(REPLAYS);
-        for _ in 0..REPLAYS {
+        let mut times = Vec::with_capacity(replays);
+        for _ in 0..replays {
             self.stream.record(&start)?;
             // SAFETY: the buffers of the launches outlive this call.
             unsafe { graph.launch(&self.stream) }?;
@@ -113,7 +128,7 @@ impl Bench {
             times.push(f64::from(end.milliseconds_since(&start)?) * 1e3 / count as f64);
         }
         times.sort_by(f64::total_cmp);
-        Ok(times[REPLAYS / 2])
+        Ok(times[replays / 2])
     }
 }
 

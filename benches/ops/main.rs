@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let measurements = measure(&mut bench, &cases)?;
     let own = measurements.iter().map(Measurement::flops_per_s);
     let own = own.fold(1.0, f64::max);
-    let flops_per_s = peer.flops_per_s(&cases).unwrap_or(own);
+    let flops_per_s = peer.flops_per_s(&cases).map_or(own, |peer| peer.max(own));
     let roof = Roof {
         bytes_per_s,
         flops_per_s,
