@@ -119,6 +119,24 @@ impl<'a> PtxImage<'a> {
             architecture: target.trim_end_matches(',').parse()?,
         })
     }
+
+    /// The text with those kernels alone whose names are `wanted`. A kernel ends with a line that
+    /// is a brace, as compilers write it.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let mut kept = String::with_capacity(self.text.len() / 4);
+        let mut skips = false;
+        for line in self.text.lines() {
+            if let Some((_, declared)) = line.split_once(".entry ") {
+                let end = declared.find(|c: char| c == '(' || c.is_whitespace());
+                skips = !wanted(&declared[..end.unwrap_or(declared.len())]);
+            }
+            if !skips {
+                kept.extend([line, "\n"]);
+            }
+            skips &= line != "}";
+        }
+        kept
+    }
 }
 
 /// Those of `images` that a device of `capability` runs, the best first.
@@ -178,6 +196,20 @@ mod tests {
         assert_eq!(order(9, 0), ["sm_90a", "sm_90", "sm_80"]);
         assert_eq!(order(10, 3), ["sm_100f", "sm_90", "sm_80"]);
         assert_eq!(order(12, 0), ["sm_90", "sm_80"]);
+    }
+
+    #[test]
+    fn kernels_that_are_not_wanted_are_left_out() {
+        let head = ".version 7.8\n.target sm_80\n";
+        let kernel =
+            |name| format!(".visible .entry {name}(\n\t.param .u64 p\n)\n{{\n\t{{ }}\n}}\n");
+        let [first, second] = ["scale", "scale_all"].map(kernel);
+        let between = ".shared .align 4 .b8 array[64];\n";
+        let text = format!("{head}{first}{between}{second}.section .debug\n");
+        let image = PtxImage::new(&text).unwrap();
+        let without_second = format!("{head}{first}{between}.section .debug\n");
+        assert_eq!(image.only(|name| name == "scale"), without_second);
+        assert_eq!(image.only(|_| true), text);
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Backend for Cuda {
         policy: &KvPolicy,
         n_ctx: usize,
     ) -> Result<CudaKvCache> {
+        self.kernels.prepare(config.head_dim, policy.selects())?;
         CudaKvCache::new(config, policy, n_ctx, &self.stream)
     }
 
@@ -274,6 +275,7 @@ impl Backend for Cuda {
 
     fn start_profile(&self, timeline: bool) -> Result<()> {
         if timeline {
+            self.kernels.decode.prepare_traced()?;
             self.timeline.start(&self.stream)?;
         }
         self.context.synchronize()?;

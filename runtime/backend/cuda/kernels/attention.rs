@@ -8,14 +8,14 @@ use gpu_kernels::prefill_attention_wgmma as by_warpgroups;
 use half::bf16;
 
 use super::super::tuning::{Choices, PrefillKernel};
-use super::{ByHead, check_lengths, function, sizes};
-use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
+use super::{ByHead, Library, check_lengths, sizes};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Result, Stream};
 
 /// The kernels of `prefill_attention.rs` and `prefill_attention_wgmma`.
 pub struct Kernels {
     by_warps: ByHead,
-    /// By the size of a head, if they are chosen.
-    by_warpgroups: Vec<(usize, Function)>,
+    /// None if they are not chosen.
+    by_warpgroups: ByHead,
 }
 
 /// What a block of a kernel takes.
@@ -43,53 +43,50 @@ pub struct Prefill<'a> {
 }
 
 impl Kernels {
-    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
-        let by_warps = ByHead::load(
-            module,
-            [
-                &PREFILL_ATTENTION_64_BF16,
-                &PREFILL_ATTENTION_96_BF16,
-                &PREFILL_ATTENTION_128_BF16,
-                &PREFILL_ATTENTION_256_BF16,
-            ],
-        )?;
+    pub fn new(library: &Library, choices: &Choices) -> Self {
+        let by_warps = [
+            &PREFILL_ATTENTION_64_BF16,
+            &PREFILL_ATTENTION_96_BF16,
+            &PREFILL_ATTENTION_128_BF16,
+            &PREFILL_ATTENTION_256_BF16,
+        ];
         let hopper = [
             (64, &by_warpgroups::PREFILL_ATTENTION_WGMMA_64_BF16),
             (128, &by_warpgroups::PREFILL_ATTENTION_WGMMA_128_BF16),
             (256, &by_warpgroups::PREFILL_ATTENTION_WGMMA_256_BF16),
         ];
         let chosen = choices.prefill_attention == PrefillKernel::Warpgroups;
-        let hopper = hopper.into_iter().filter(|_| chosen);
-        Ok(Self {
-            by_warps,
-            by_warpgroups: hopper
-                .map(|(dim, kernel)| Ok((dim, function(module, kernel)?)))
-                .collect::<Result<_>>()?,
-        })
+        Self {
+            by_warps: ByHead::all(library, by_warps),
+            by_warpgroups: ByHead::new(library, hopper.into_iter().filter(|_| chosen)),
+        }
+    }
+
+    /// Compiles the kernel for heads of a size.
+    pub fn prepare(&self, dim: usize) -> Result<()> {
+        self.choose(dim).map(|_| ())
     }
 
     /// The kernel for heads of a size, and what its blocks take.
     fn choose(&self, dim: usize) -> Result<(&Function, Block)> {
-        let [width] = sizes(self.by_warps.of(dim)?, [dim])?;
-        let mut hopper = self.by_warpgroups.iter();
-        match hopper.find(|(size, _)| *size == dim) {
-            Some((_, kernel)) => Ok((
-                kernel,
-                Block {
-                    q_rows: by_warpgroups::Q_ROWS,
-                    threads: by_warpgroups::THREADS,
-                    shared_bytes: by_warpgroups::shared_bytes(width),
-                },
-            )),
-            None => Ok((
-                self.by_warps.of(dim)?,
-                Block {
-                    q_rows: Q_ROWS,
-                    threads: THREADS,
-                    shared_bytes: shared_bytes(width),
-                },
-            )),
+        if self.by_warpgroups.has(dim) {
+            let kernel = self.by_warpgroups.of(dim)?;
+            let [width] = sizes(kernel, [dim])?;
+            let block = Block {
+                q_rows: by_warpgroups::Q_ROWS,
+                threads: by_warpgroups::THREADS,
+                shared_bytes: by_warpgroups::shared_bytes(width),
+            };
+            return Ok((kernel, block));
         }
+        let kernel = self.by_warps.of(dim)?;
+        let [width] = sizes(kernel, [dim])?;
+        let block = Block {
+            q_rows: Q_ROWS,
+            threads: THREADS,
+            shared_bytes: shared_bytes(width),
+        };
+        Ok((kernel, block))
     }
 
     /// Queues the attention.

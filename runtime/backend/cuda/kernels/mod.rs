@@ -1,7 +1,8 @@
-//! The device kernels: loaded once, with one checked launch for each.
+//! The device kernels: each loaded once, with one checked launch for each.
 
 mod attention;
 mod decode;
+mod library;
 mod product;
 mod rope;
 mod rows;
@@ -9,21 +10,17 @@ mod rows;
 use cuda_std::Kernel;
 
 use super::tuning::Tuning;
-use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
+use crate::driver::{Context, DriverError, Function, Module, Result};
+use library::{ByHead, Library};
 
 pub(super) use attention::Prefill;
 pub(super) use decode::{
     FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Workspace, mark_words,
     workspace_sizes,
 };
+pub(super) use library::HEAD_DIMS;
 pub(super) use product::{Gated, MAX_JOINT, Part, Product};
 pub(super) use rope::{Append, Near, Rotation};
-
-/// What `build.rs` compiled, the most portable first.
-const IMAGES: [&str; 2] = [
-    include_str!(concat!(env!("OUT_DIR"), "/kernels.sm_80.ptx")),
-    include_str!(concat!(env!("OUT_DIR"), "/kernels.sm_90a.ptx")),
-];
 
 /// Every kernel that the backend launches, by family.
 pub(super) struct Kernels {
@@ -35,51 +32,30 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles the embedded images for the device of `context`, and takes the kernels that
-    /// `tuning` names.
+    /// Compiles the embedded kernels for the device of `context`, and takes those that `tuning`
+    /// names.
     pub fn load(context: &Context, tuning: &Tuning) -> crate::Result<Self> {
-        let images: Vec<PtxImage<'_>> = IMAGES
-            .iter()
-            .map(|text| PtxImage::new(text))
-            .collect::<Result<_>>()?;
-        let module = Module::load(context, "kcache", &images)?;
+        let (module, library) = Library::open(context)?;
         let choices = tuning.of(&module.architecture().to_string())?;
         Ok(Self {
             rows: rows::Kernels::load(&module)?,
             product: product::Kernels::load(&module, choices)?,
             rope: rope::Kernels::load(&module)?,
-            attention: attention::Kernels::load(&module, choices)?,
-            decode: decode::Kernels::load(&module, choices)?,
+            attention: attention::Kernels::new(&library, choices),
+            decode: decode::Kernels::load((&module, &library), choices)?,
         })
+    }
+
+    /// Compiles what heads of `dim` elements need, so that no token waits for it; where rows are
+    /// selected, what does that too.
+    pub fn prepare(&self, dim: usize, selects: bool) -> Result<()> {
+        self.attention.prepare(dim)?;
+        self.decode.prepare(dim, selects)
     }
 }
 
 fn function(module: &Module, kernel: &Kernel) -> Result<Function> {
     module.function(kernel.name)
-}
-
-/// One kernel for each size of a head.
-struct ByHead([Function; 4]);
-
-/// The sizes of a head that there are kernels for.
-pub(super) const HEAD_DIMS: [usize; 4] = [64, 96, 128, 256];
-
-impl ByHead {
-    /// `kernels` in the order of [`HEAD_DIMS`].
-    fn load(module: &Module, kernels: [&Kernel; 4]) -> Result<Self> {
-        let [a, b, c, d] = kernels.map(|kernel| function(module, kernel));
-        Ok(Self([a?, b?, c?, d?]))
-    }
-
-    fn of(&self, dim: usize) -> Result<&Function> {
-        let index = HEAD_DIMS.iter().position(|&d| d == dim);
-        index.map(|i| &self.0[i]).ok_or_else(|| {
-            refused(
-                &self.0[0],
-                format!("heads of {dim} elements, and there are kernels for {HEAD_DIMS:?}"),
-            )
-        })
-    }
 }
 
 fn refused(function: &Function, reason: String) -> DriverError {

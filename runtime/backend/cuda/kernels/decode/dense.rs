@@ -6,21 +6,21 @@ use gpu_kernels::decode_attention::{
 };
 use half::bf16;
 
-use super::super::{ByHead, check_lengths, sizes};
+use super::super::{ByHead, Library, check_lengths, sizes};
 use super::{Kernels, Sequences, Shape, Workspace};
-use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Result, Stream};
 
 /// Blocks to aim for: a few for each multiprocessor of the largest devices.
 const BLOCKS: usize = 792;
 
-pub fn load(module: &Module) -> Result<ByHead> {
+pub fn kernels(library: &Library) -> ByHead {
     let kernels = [
         &DECODE_ATTENTION_64_BF16,
         &DECODE_ATTENTION_96_BF16,
         &DECODE_ATTENTION_128_BF16,
         &DECODE_ATTENTION_256_BF16,
     ];
-    ByHead::load(module, kernels)
+    ByHead::all(library, kernels)
 }
 
 impl Shape {

@@ -6,9 +6,9 @@ use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 use half::bf16;
 
-use super::super::{ByHead, check_lengths, sizes};
+use super::super::{ByHead, Library, check_lengths, sizes};
 use super::{Sequences, Shape};
-use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Module, Result, Stream};
+use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Result, Stream};
 
 /// Positions that one block scores.
 pub const SPLIT: usize = 512;
@@ -103,21 +103,32 @@ pub struct Kernels {
 
 impl Kernels {
     /// Those that hold keys in registers.
-    pub fn registers(module: &Module) -> Result<Self> {
-        Ok(Self {
-            by_head: ByHead::load(module, REGISTERS)?,
-            traced: ByHead::load(module, REGISTERS_TRACED)?,
+    pub fn registers(library: &Library) -> Self {
+        Self {
+            by_head: ByHead::all(library, REGISTERS),
+            traced: ByHead::all(library, REGISTERS_TRACED),
             shared_bytes: fused::shared_bytes,
-        })
+        }
     }
 
     /// Those that copy keys to shared memory.
-    pub fn copies(module: &Module) -> Result<Self> {
-        Ok(Self {
-            by_head: ByHead::load(module, COPIES)?,
-            traced: ByHead::load(module, COPIES_TRACED)?,
+    pub fn copies(library: &Library) -> Self {
+        Self {
+            by_head: ByHead::all(library, COPIES),
+            traced: ByHead::all(library, COPIES_TRACED),
             shared_bytes: fused::shared_bytes_copied,
-        })
+        }
+    }
+
+    /// Compiles the kernel for heads of a size.
+    pub fn prepare(&self, dim: usize) -> Result<()> {
+        self.by_head.of(dim).map(|_| ())
+    }
+
+    /// Compiles those with marks for heads that there are others for.
+    pub fn prepare_traced(&self) -> Result<()> {
+        let mut sizes = self.by_head.compiled();
+        sizes.try_for_each(|dim| self.traced.of(dim).map(|_| ()))
     }
 }
 

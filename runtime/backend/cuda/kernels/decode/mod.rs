@@ -5,7 +5,7 @@ mod fused;
 mod total;
 
 use super::super::tuning::{Choices, ScanChoice, ScanKernel};
-use super::{ByHead, function};
+use super::{ByHead, Library, function};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Module, Result};
 
 pub use fused::{FusedWorkspace, Places, Rest, Selection, mark_words, workspace_sizes};
@@ -67,19 +67,40 @@ impl Shape {
 }
 
 impl Kernels {
-    pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
+    pub fn load((module, library): (&Module, &Library), choices: &Choices) -> Result<Self> {
         let scan = choices.kcache_attention;
         let copies = match scan {
             ScanChoice::Registers => None,
-            ScanChoice::Copies | ScanChoice::ByMisses => Some(fused::Kernels::copies(module)?),
+            ScanChoice::Copies | ScanChoice::ByMisses => Some(fused::Kernels::copies(library)),
         };
         Ok(Self {
             scan,
-            registers: fused::Kernels::registers(module)?,
+            registers: fused::Kernels::registers(library),
             copies,
-            dense: dense::load(module)?,
+            dense: dense::kernels(library),
             total: function(module, &gpu_kernels::v_total::V_TOTAL)?,
         })
+    }
+
+    /// Compiles what heads of `dim` elements need, and what selects rows, if that is done.
+    pub fn prepare(&self, dim: usize, selects: bool) -> Result<()> {
+        self.dense.of(dim)?;
+        if !selects {
+            return Ok(());
+        }
+        if self.scan != ScanChoice::Copies {
+            self.registers.prepare(dim)?;
+        }
+        self.copies
+            .iter()
+            .try_for_each(|copies| copies.prepare(dim))
+    }
+
+    /// Compiles the kernels that leave marks, so that no traced launch waits for it.
+    pub fn prepare_traced(&self) -> Result<()> {
+        self.registers.prepare_traced()?;
+        let mut copies = self.copies.iter();
+        copies.try_for_each(fused::Kernels::prepare_traced)
     }
 
     /// Which of the kernels that select rows are to be used.
