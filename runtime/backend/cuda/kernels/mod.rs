@@ -1,6 +1,7 @@
 //! The device kernels: each loaded once, with one checked launch for each.
 
 mod attention;
+mod by_head;
 mod decode;
 mod library;
 mod product;
@@ -11,14 +12,15 @@ use cuda_std::Kernel;
 
 use super::tuning::Tuning;
 use crate::driver::{Context, DriverError, Function, Module, Result};
-use library::{ByHead, Library};
+use by_head::ByHead;
+use library::Library;
 
 pub(super) use attention::Prefill;
+pub(super) use by_head::HEAD_DIMS;
 pub(super) use decode::{
     FusedWorkspace, Places, Rest, Selection, Sequences, Shape, Workspace, mark_words,
     workspace_sizes,
 };
-pub(super) use library::HEAD_DIMS;
 pub(super) use product::{Gated, MAX_JOINT, Part, Product};
 pub(super) use rope::{Append, Near, Rotation};
 
