@@ -78,3 +78,58 @@ fn connection(
             TowerToHyperService::new(router),
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use tokio::runtime;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// More than the system keeps for a client that does not read.
+    const LARGE: usize = 64 << 20;
+
+    /// Serves a client that writes `request` and then does nothing, and says how long that took and
+    /// whether the connection ended well. Time goes on by itself when nothing else happens.
+    fn idle(request: &'static [u8]) -> (Duration, bool) {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (client, (server, _)) = (client.unwrap(), server.unwrap());
+            client.writable().await.unwrap();
+            assert_eq!(client.try_write(request).unwrap(), request.len());
+            let large = Bytes::from(vec![b'x'; LARGE]);
+            let router = Router::new().route("/", get(|| async { large }));
+            let start = Instant::now();
+            let ended = timeout(10 * HEAD_TIME, connection(server, router)).await;
+            (start.elapsed(), matches!(ended, Ok(Ok(()))))
+        })
+    }
+
+    fn took(time: Duration, limit: Duration) -> bool {
+        time >= limit && time < 2 * limit
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_closes_the_connection() {
+        for request in [b"".as_slice(), b"GET / HTTP/1.1\r\nHost: a"] {
+            let (time, _) = idle(request);
+            assert!(took(time, HEAD_TIME), "{time:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_loses_the_connection() {
+        let (time, ended_well) = idle(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(took(time, WRITE_TIME), "{time:?}");
+        assert!(!ended_well);
+    }
+}

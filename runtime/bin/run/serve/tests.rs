@@ -1,11 +1,16 @@
-//! What sockets cannot show: a client whose way is full, and a device that is lost.
+//! What sockets cannot show: a client whose way is full, a body that does not come, and a device that
+//! is lost.
 
+use std::convert::Infallible;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Response, header};
 use clap::Parser;
+use hyper::body::Frame;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use kcache::backend::cpu::Cpu;
@@ -93,11 +98,37 @@ fn a_client_whose_way_is_full_is_dropped_and_the_others_go_on() {
     assert!(shared.check_fault().is_ok(), "an end that was asked for");
 }
 
-/// What the router answers.
+/// What the router answers. Time goes on by itself where only time is waited for.
 fn answer(shared: &Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let service = TowerToHyperService::new(api::router(shared.clone(), 1 << 20));
-    let runtime = runtime::Builder::new_current_thread().enable_time().build();
+    let mut runtime = runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build();
     runtime.unwrap().block_on(service.call(request)).unwrap()
+}
+
+/// A body of which nothing comes.
+struct Never;
+
+impl HttpBody for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_waited_for_no_longer_than_said() {
+    let (_worker, shared, _ended) = server(1);
+    let request = Request::post("/v1/completions")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::new(Never));
+    assert_eq!(answer(&shared, request.unwrap()).status(), 408);
+    assert_eq!(shared.gate.taken(), 0, "no place is taken by it");
 }
 
 fn health(shared: &Arc<Shared>) -> u16 {
