@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{self, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Response, header};
@@ -98,12 +98,16 @@ fn a_client_whose_way_is_full_is_dropped_and_the_others_go_on() {
     assert!(shared.check_fault().is_ok(), "an end that was asked for");
 }
 
+/// Longer than any limit.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// What the router answers. Time goes on by itself where only time is waited for.
 fn answer(shared: &Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let service = TowerToHyperService::new(api::router(shared.clone(), 1 << 20));
     let mut runtime = runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(service.call(request)).unwrap()
+    let answered = async { timeout(HOUR, service.call(request)).await };
+    runtime.unwrap().block_on(answered).unwrap().unwrap()
 }
 
 /// A body of which nothing comes.
