@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use cuda_std::Kernel;
 
-use super::Library;
-use crate::driver::{DriverError, Function, Result};
+use super::{Library, refused};
+use crate::driver::{Function, Result};
 
 /// The sizes of a head that there are kernels for.
 pub const HEAD_DIMS: [usize; 4] = [64, 96, 128, 256];
@@ -50,27 +50,24 @@ impl ByHead {
     /// That for heads of `dim` elements.
     ///
     /// # Errors
-    /// [`DriverError::Launch`] where there is none, [`DriverError::Module`] where it cannot be
-    /// compiled.
+    /// [`DriverError::Launch`](crate::driver::DriverError::Launch) where there is none, and
+    /// [`DriverError::Module`](crate::driver::DriverError::Module) where it cannot be compiled.
     pub fn of(&self, dim: usize) -> Result<&Function> {
         let found = self.kernels.iter().find(|(size, ..)| *size == dim);
-        let (_, kernel, compiled) = found.ok_or_else(|| self.no_kernel(dim))?;
+        let (_, kernel, compiled) = found.ok_or_else(|| {
+            let name = self
+                .kernels
+                .first()
+                .map_or("", |(_, kernel, _)| kernel.name);
+            let reason =
+                format!("heads of {dim} elements, and there are kernels for {HEAD_DIMS:?}");
+            refused(name, reason)
+        })?;
         if let Some(function) = compiled.get() {
             return Ok(function);
         }
         let function = self.library.function(kernel)?;
         Ok(compiled.get_or_init(|| function))
-    }
-
-    fn no_kernel(&self, dim: usize) -> DriverError {
-        DriverError::Launch {
-            kernel: self
-                .kernels
-                .first()
-                .map_or("", |(_, kernel, _)| kernel.name)
-                .to_owned(),
-            reason: format!("heads of {dim} elements, and there are kernels for {HEAD_DIMS:?}"),
-        }
     }
 }
 

@@ -60,9 +60,9 @@ fn function(module: &Module, kernel: &Kernel) -> Result<Function> {
     module.function(kernel.name)
 }
 
-fn refused(function: &Function, reason: String) -> DriverError {
+fn refused(kernel: &str, reason: String) -> DriverError {
     DriverError::Launch {
-        kernel: function.name().to_owned(),
+        kernel: kernel.to_owned(),
         reason,
     }
 }
@@ -71,7 +71,7 @@ fn refused(function: &Function, reason: String) -> DriverError {
 fn check_lengths(function: &Function, buffers: &[(&str, usize, usize)]) -> Result<()> {
     match buffers.iter().find(|(_, len, needed)| len < needed) {
         Some((name, len, needed)) => Err(refused(
-            function,
+            function.name(),
             format!("{name} has {len} elements and {needed} are needed"),
         )),
         None => Ok(()),
@@ -83,7 +83,7 @@ fn sizes<const N: usize>(function: &Function, sizes: [usize; N]) -> Result<[u32;
     let mut narrow = [0; N];
     for (narrow, size) in narrow.iter_mut().zip(sizes) {
         *narrow = u32::try_from(size)
-            .map_err(|_| refused(function, format!("a size of {size} exceeds 32 bits")))?;
+            .map_err(|_| refused(function.name(), format!("a size of {size} exceeds 32 bits")))?;
     }
     Ok(narrow)
 }

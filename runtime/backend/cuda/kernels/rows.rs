@@ -185,7 +185,7 @@ fn elements(kernel: &Function, count: usize) -> Result<Launch<'_>> {
 fn check_width(kernel: &Function, width: usize) -> Result<()> {
     if width == 0 || !width.is_multiple_of(4) {
         return Err(refused(
-            kernel,
+            kernel.name(),
             format!("{width} elements, where a multiple of 4 is needed"),
         ));
     }

@@ -171,7 +171,7 @@ impl<'a> Joint<'a> {
     ) -> Result<Self> {
         if parts.is_empty() || parts.len() > MAX_JOINT {
             let reason = format!("{} products, not 1 to {MAX_JOINT}", parts.len());
-            return Err(refused(kernel, reason));
+            return Err(refused(kernel.name(), reason));
         }
         check_depth(kernel, k)?;
         let mut joint = Self {

@@ -98,7 +98,7 @@ impl<'a> Product<'a> {
 fn check_depth(kernel: &Function, k: usize) -> Result<()> {
     if k == 0 || !k.is_multiple_of(8) {
         let reason = format!("rows of {k} elements, not of whole 8");
-        return Err(refused(kernel, reason));
+        return Err(refused(kernel.name(), reason));
     }
     Ok(())
 }
