@@ -113,7 +113,8 @@ macro_rules! kernels {
         ///   are of one sequence then.
         ///
         /// Grid `(ceil((q_heads + 2 · kv_heads) / HEADS_PER_BLOCK), tokens)`, block `(THREADS)`.
-        /// No two tokens share a sequence and a position.
+        /// No two tokens share a sequence and a position. No launch that is still running when this
+        /// one begins writes anything but `q`, `k` and `v`, and what this one writes.
         #[kernel(max_threads = THREADS)]
         pub fn $name(
             q_out: GlobalMut<$element>,
@@ -139,10 +140,11 @@ macro_rules! kernels {
             sinks: u32,
             window: u32,
         ) {
-            grid::take_turn();
+            grid::release_next();
             let heads = Heads { q: q_heads, kv: kv_heads, dim, rotated };
             let head = thread::block_idx_x() * HEADS_PER_BLOCK + warp::warp_id();
             if head >= heads.q + 2 * heads.kv {
+                grid::wait_for_previous();
                 return;
             }
             let token = thread::block_idx_y() as usize;
@@ -177,6 +179,7 @@ macro_rules! kernels {
                 Task { source, target, near, total, rotates: is_k }
             };
             let angles = angles.offset(position as usize * rotated as usize);
+            grid::wait_for_previous();
             write_head::<$element>(&task, $pairs, heads, angles);
         }
     )*};

@@ -64,6 +64,13 @@ impl<T: Element> Global<T> {
         platform::global_read(self.offset(index).0)
     }
 
+    /// Has the 128 bytes around the address brought into the L2 cache. Nothing is read: what is
+    /// there may change until it is.
+    #[inline(always)]
+    pub fn prefetch(self) {
+        platform::global_prefetch(self.0);
+    }
+
     /// Element `index`, read once and not to be kept in the L1 cache. No thread of the launch may
     /// write it.
     #[inline(always)]

@@ -105,6 +105,8 @@ macro_rules! kernels {
         /// - K and V in blocks whose addresses row `s` of `k_table` and `v_table [sequences,
         ///   table_stride]` holds, in device memory or in pinned memory of the host.
         ///
+        /// No launch that is still running when this one begins writes `lengths` or the tables.
+        ///
         /// Room to work, which no other launch uses at the same time: `partials [sequences, q_heads,
         /// splits, dim]`; `stats [sequences, q_heads, splits, 2]`; `arrivals [sequences,
         /// kv_heads · group_parts]`, 0 before the first launch, and again after each.
@@ -128,12 +130,17 @@ macro_rules! kernels {
         ) {
             const PARTS: usize = $dim / PART as usize;
             let room = Room::new();
-            grid::take_turn();
+            grid::release_next();
             let arguments = Arguments {
                 out, partials, stats, arrivals, q, k_table, v_table, table_stride, scale,
             };
             let pair = Pair::of_block(lengths, q_heads, kv_heads);
-            if pair.part >= pair.parts {
+            let takes_part = pair.part < pair.parts;
+            if takes_part {
+                arguments.prefetch::<$dim>(&pair);
+            }
+            grid::wait_for_previous();
+            if !takes_part {
                 return;
             }
             if pair.group == 1 {

@@ -1,8 +1,8 @@
 //! A warp's rows of K and V, with the softmax as it goes.
 
-use cuda_std::{F32x2, F32x4, Float16, Global, Shared, U32x4, math, shared_array, warp};
+use cuda_std::{F32x2, F32x4, Float16, Global, Shared, U32x4, math, shared_array, thread, warp};
 
-use super::{AT_ONCE, Arguments, Pair, WARPS, lane_place, rows_at_once};
+use super::{AT_ONCE, Arguments, Pair, THREADS, WARPS, lane_place, rows_at_once};
 use crate::KV_BLOCK;
 use crate::decode_scores::{load_queries, score};
 
@@ -47,7 +47,27 @@ pub struct Seen<const HEADS: usize> {
     pub rows: [[f32; 8]; HEADS],
 }
 
+/// Bytes that a thread has brought into the L2 cache at once.
+const LINE: u32 = 128;
+
 impl<T: Float16> Arguments<T> {
+    /// Has the first rows of K and V of the block's part brought near before the launch's turn: all
+    /// but the newest are of earlier steps.
+    #[inline(always)]
+    pub fn prefetch<const DIM: u32>(&self, pair: &Pair) {
+        let table = pair.sequence * self.table_stride as usize + pair.part as usize;
+        let rows = (pair.length - pair.part * KV_BLOCK).min(KV_BLOCK);
+        let first = pair.kv_head * KV_BLOCK * DIM;
+        for table in [self.k_table.offset(table), self.v_table.offset(table)] {
+            let block = Global::<T>::from_address(table.read(0)).offset(first as usize);
+            let mut element = thread::thread_idx_x() * (LINE / 2);
+            while element < rows * DIM {
+                block.offset(element as usize).prefetch();
+                element += THREADS * (LINE / 2);
+            }
+        }
+    }
+
     /// The warp's share of the block's part.
     #[inline(always)]
     pub fn see<const DIM: u32, const PARTS: usize, const HEADS: usize>(

@@ -67,6 +67,12 @@ pub fn global_read<T: Element>(address: GlobalAddress) -> T {
 }
 
 #[inline(always)]
+pub fn global_prefetch(address: GlobalAddress) {
+    // SAFETY: a hint; addresses that lead nowhere are ignored.
+    unsafe { asm!("prefetch.global.L2 [{}];", in(reg64) address, options(nostack)) };
+}
+
+#[inline(always)]
 pub fn global_read_streaming<T: Element>(address: GlobalAddress) -> T {
     if size_of::<T>() != 16 {
         return global_read(address);

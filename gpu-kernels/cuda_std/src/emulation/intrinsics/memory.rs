@@ -69,6 +69,8 @@ pub fn global_read<T: Element>(address: GlobalAddress) -> T {
     read(address)
 }
 
+pub fn global_prefetch(_address: GlobalAddress) {}
+
 #[track_caller]
 pub fn global_read_streaming<T: Element>(address: GlobalAddress) -> T {
     read(address)
