@@ -135,19 +135,17 @@ macro_rules! kernels {
                 out, partials, stats, arrivals, q, k_table, v_table, table_stride, scale,
             };
             let pair = Pair::of_block(lengths, q_heads, kv_heads);
-            let takes_part = pair.part < pair.parts;
-            if takes_part {
-                arguments.prefetch::<$dim>(&pair);
-            }
-            grid::wait_for_previous();
-            if !takes_part {
+            if pair.part >= pair.parts {
+                grid::wait_for_previous();
                 return;
             }
+            let near = arguments.bring_near::<$dim>(&pair);
+            grid::wait_for_previous();
             if pair.group == 1 {
-                arguments.run::<$dim, PARTS, 1>(&pair, room);
+                arguments.run::<$dim, PARTS, 1>(&pair, near, room);
             } else {
                 const ALL: usize = AT_ONCE as usize;
-                arguments.run::<$dim, PARTS, ALL>(&pair, room);
+                arguments.run::<$dim, PARTS, ALL>(&pair, near, room);
             }
         }
     )*};

@@ -1,8 +1,8 @@
 //! A warp's rows of K and V, with the softmax as it goes.
 
-use cuda_std::{F32x2, F32x4, Float16, Global, Shared, U32x4, math, shared_array, thread, warp};
+use cuda_std::{F32x2, F32x4, Float16, Global, Shared, U32x4, math, shared_array, warp};
 
-use super::{AT_ONCE, Arguments, Pair, THREADS, WARPS, lane_place, rows_at_once};
+use super::{AT_ONCE, Arguments, Pair, WARPS, lane_place, rows_at_once};
 use crate::KV_BLOCK;
 use crate::decode_scores::{load_queries, score};
 
@@ -51,62 +51,64 @@ pub struct Seen<const HEADS: usize> {
 const LINE: u32 = 128;
 
 impl<T: Float16> Arguments<T> {
-    /// Has the first rows of K and V of the block's part brought near before the launch's turn: all
-    /// but the newest are of earlier steps.
+    /// Where the warp's rows of K and V are in a block, of those that there are.
     #[inline(always)]
-    pub fn prefetch<const DIM: u32>(&self, pair: &Pair) {
-        let table = pair.sequence * self.table_stride as usize + pair.part as usize;
-        let rows = (pair.length - pair.part * KV_BLOCK).min(KV_BLOCK);
-        let first = pair.kv_head * KV_BLOCK * DIM;
-        for table in [self.k_table.offset(table), self.v_table.offset(table)] {
-            let block = Global::<T>::from_address(table.read(0)).offset(first as usize);
-            let mut element = thread::thread_idx_x() * (LINE / 2);
-            while element < rows * DIM {
-                block.offset(element as usize).prefetch();
-                element += THREADS * (LINE / 2);
-            }
-        }
+    fn rows<const DIM: u32>(&self, pair: &Pair, block: u32) -> [Global<T>; 2] {
+        let table = pair.sequence * self.table_stride as usize + block as usize;
+        let row = (pair.kv_head * KV_BLOCK + warp::warp_id() * ROWS) * DIM;
+        [self.k_table, self.v_table]
+            .map(|tables| Global::from_address(tables.read(table)).offset(row as usize))
     }
 
-    /// The warp's share of the block's part.
+    /// Where the warp's first rows of K and V are. They are brought near before the launch's turn: all
+    /// but the newest are of earlier steps.
+    #[inline(always)]
+    pub fn bring_near<const DIM: u32>(&self, pair: &Pair) -> [Global<T>; 2] {
+        let [k, v] = self.rows::<DIM>(pair, pair.part);
+        let first = pair.part * KV_BLOCK + warp::warp_id() * ROWS;
+        let rows = pair.length.saturating_sub(first).min(ROWS);
+        let mut element = warp::lane_id() * (LINE / 2);
+        while element < rows * DIM {
+            k.offset(element as usize).prefetch();
+            v.offset(element as usize).prefetch();
+            element += warp::SIZE * (LINE / 2);
+        }
+        [k, v]
+    }
+
+    /// The warp's share of the block's part, of which the first rows are near.
     #[inline(always)]
     pub fn see<const DIM: u32, const PARTS: usize, const HEADS: usize>(
         &self,
         pair: &Pair,
+        near: [Global<T>; 2],
         room: Room,
     ) -> Seen<HEADS> {
         let q = self.q.offset(pair.head * DIM as usize);
         let q = load_queries::<T, DIM, PARTS>(q, pair.group);
-        let table = pair.sequence * self.table_stride as usize;
-        let (k_table, v_table) = (self.k_table.offset(table), self.v_table.offset(table));
         let mut seen = Seen {
             max: f32::NEG_INFINITY,
             sum: 0.0,
             rows: [[0.0; 8]; HEADS],
         };
-        let mut block = pair.part;
-        while block * KV_BLOCK < pair.length {
+        let (mut block, mut near) = (pair.part, near);
+        loop {
             let first = block * KV_BLOCK + warp::warp_id() * ROWS;
             if first < pair.length {
-                let row = (pair.kv_head * KV_BLOCK + warp::warp_id() * ROWS) * DIM;
-                let of = |table: Global<u64>| {
-                    Global::<T>::from_address(table.read(block as usize)).offset(row as usize)
-                };
-                let count = (pair.length - first).min(ROWS);
-                let rows = Rows {
-                    k: of(k_table),
-                    v: of(v_table),
-                    count,
-                };
-                seen.add::<T, DIM, PARTS>(&q, &rows, self.scale, room);
+                let [k, v] = near;
+                let count = pair.length - first;
+                seen.add::<T, DIM, PARTS>(&q, &Rows { k, v, count }, self.scale, room);
             }
             block += pair.parts;
+            if block * KV_BLOCK >= pair.length {
+                return seen;
+            }
+            near = self.rows::<DIM>(pair, block);
         }
-        seen
     }
 }
 
-/// At most [`ROWS`] rows of K and V.
+/// Rows of K and V, of which [`ROWS`] are taken at most.
 struct Rows<T> {
     k: Global<T>,
     v: Global<T>,
@@ -137,12 +139,12 @@ impl<T: Float16> Rows<T> {
         })
     }
 
-    /// Sixteen bytes of four rows of V from `first` on; past the last, zeros.
+    /// Sixteen bytes of four rows of V from `first` on; past the last that is taken, zeros.
     #[inline(always)]
     fn values<const DIM: u32>(&self, first: u32, unit: u32) -> [U32x4; 4] {
         core::array::from_fn(|i| {
             let row = first + i as u32;
-            if row < self.count {
+            if row < self.count.min(ROWS) {
                 let row = self.v.offset((row * DIM) as usize).cast::<U32x4>();
                 row.read_streaming(unit as usize)
             } else {
