@@ -51,42 +51,78 @@ fn cache_row<T: Float16>(
     block.offset(((kv_head * KV_BLOCK + position % KV_BLOCK) * dim) as usize)
 }
 
-/// Rotates or copies one head; lane `i` takes pairs `i`, `i + 32`, ….
+/// Pairs of a head that a lane rotates at once: all of them up to heads of 128 elements.
+const PAIRS_AT_ONCE: usize = 2;
+
+/// Elements of a head that a lane copies at once, likewise.
+const COPIES_AT_ONCE: usize = 4;
+
+/// Those from `first` on that a lane takes at once, where lanes take turns. Past the `count` that there
+/// are the last one stands in: no read waits for a condition, and all are under way together.
+#[inline(always)]
+fn taken<const N: usize>(first: u32, count: u32) -> [u32; N] {
+    core::array::from_fn(|i| (first + i as u32 * warp::SIZE).min(count - 1))
+}
+
+/// Rotates or copies one head.
 #[inline(always)]
 fn write_head<T: Float16>(task: &Task<T>, pairs: Pairs, heads: Heads, angles: Global<f32>) {
-    let half = heads.rotated / 2;
-    let rotating = if task.rotates { half } else { 0 };
+    let rotating = if task.rotates { heads.rotated / 2 } else { 0 };
     let mut pair = warp::lane_id();
     while pair < rotating {
-        let (cos, sin) = (
-            angles.read(pair as usize),
-            angles.read((half + pair) as usize),
-        );
-        let (first, second) = match pairs {
-            Pairs::Halves => (pair, pair + half),
-            Pairs::Neighbours => (2 * pair, 2 * pair + 1),
-        };
-        let x = task.source.read(first as usize);
-        let y = task.source.read(second as usize);
-        task.target
-            .write(first as usize, T::from_f32(x * cos - y * sin));
-        task.target
-            .write(second as usize, T::from_f32(y * cos + x * sin));
-        pair += warp::SIZE;
+        rotate(task, pairs, pair, rotating, angles);
+        pair += PAIRS_AT_ONCE as u32 * warp::SIZE;
     }
-    let mut rest = 2 * rotating + warp::lane_id();
-    while rest < heads.dim {
-        let exact = task.source.read(rest as usize);
-        let value = T::from_f32(exact);
-        task.target.write(rest as usize, value);
-        if task.total.as_const().address() != 0 {
-            let total = task.total.read(rest as usize) + exact;
-            task.total.write(rest as usize, total);
+    let mut element = 2 * rotating + warp::lane_id();
+    while element < heads.dim {
+        copy(task, element, heads.dim);
+        element += COPIES_AT_ONCE as u32 * warp::SIZE;
+    }
+}
+
+/// Rotates the lane's pairs from `first` on.
+#[inline(always)]
+fn rotate<T: Float16>(task: &Task<T>, pairs: Pairs, first: u32, count: u32, angles: Global<f32>) {
+    let taken = taken::<PAIRS_AT_ONCE>(first, count);
+    let places = taken.map(|pair| match pairs {
+        Pairs::Halves => [pair, pair + count],
+        Pairs::Neighbours => [2 * pair, 2 * pair + 1],
+    });
+    let angles = taken.map(|pair| [pair, count + pair].map(|i| angles.read(i as usize)));
+    let read = places.map(|places| places.map(|place| task.source.read(place as usize)));
+    for i in 0..PAIRS_AT_ONCE {
+        if first + i as u32 * warp::SIZE < count {
+            let ([cos, sin], [x, y]) = (angles[i], read[i]);
+            let [at_x, at_y] = places[i].map(|place| place as usize);
+            task.target.write(at_x, T::from_f32(x * cos - y * sin));
+            task.target.write(at_y, T::from_f32(y * cos + x * sin));
         }
-        if task.near.as_const().address() != 0 {
-            task.near.write(rest as usize, value);
+    }
+}
+
+/// Copies the lane's elements from `first` on, and adds them to the total.
+#[inline(always)]
+fn copy<T: Float16>(task: &Task<T>, first: u32, count: u32) {
+    let taken = taken::<COPIES_AT_ONCE>(first, count).map(|element| element as usize);
+    let exact = taken.map(|element| task.source.read(element));
+    let is_there = |i: usize| first + i as u32 * warp::SIZE < count;
+    let has_total = task.total.as_const().address() != 0;
+    // The last element is another lane's to write: it does not stand in here.
+    let totals: [f32; COPIES_AT_ONCE] = core::array::from_fn(|i| match has_total && is_there(i) {
+        true => task.total.read(taken[i]),
+        false => 0.0,
+    });
+    for i in 0..COPIES_AT_ONCE {
+        if is_there(i) {
+            let (element, value) = (taken[i], T::from_f32(exact[i]));
+            task.target.write(element, value);
+            if has_total {
+                task.total.write(element, totals[i] + exact[i]);
+            }
+            if task.near.as_const().address() != 0 {
+                task.near.write(element, value);
+            }
         }
-        rest += warp::SIZE;
     }
 }
 
