@@ -174,13 +174,15 @@ fn add<T: Float16, const MAPS: usize>(sums: &mut Sums, ring: &Ring<T>, stage: u3
     }
 }
 
-/// Computes the block's part of the product of `x [m, k]`, and calls `write` with it. Weights are on
-/// their way before `x` may be read.
+/// Computes the block's part of the product of `x [m, k]`, and calls `write` with it, and with what
+/// `ahead` has read at the begin of the launch's turn. Weights are on their way before `x` may be
+/// read.
 #[inline(always)]
-fn run<T: Float16, const MAPS: usize>(
+fn run<T: Float16, const MAPS: usize, A>(
     boxes: Boxes<MAPS>,
     (x, m): (Global<T>, u32),
-    write: impl FnOnce(Partial),
+    ahead: impl FnOnce() -> A,
+    write: impl FnOnce(Partial, A),
 ) {
     grid::release_next();
     let ring = Ring::<T>::of_warp();
@@ -195,6 +197,7 @@ fn run<T: Float16, const MAPS: usize>(
     let mut sums = [[[0.0; 4]; X_TILES]; W_TILES];
     let mut place = Place::<STAGES>::FIRST;
     let mut x = load(&input, column);
+    let read_ahead = ahead();
     while column < boxes.k {
         column += SLICES * DEPTH;
         // On its way while this stage is multiplied.
@@ -216,7 +219,15 @@ fn run<T: Float16, const MAPS: usize>(
     };
     partial.put(warp::warp_id(), &sums);
     thread::sync_threads();
-    write(partial);
+    write(partial, read_ahead);
+}
+
+/// The block's part of a product that is not gated.
+#[inline(always)]
+fn write_product<T: Float16>(boxes: Boxes<1>, x: (Global<T>, u32), output: Output) {
+    let ahead = || output.added_first(BOX_ROWS, boxes.first);
+    let write = |partial, added| output.write(partial, boxes.first, added);
+    run(boxes, x, ahead, write);
 }
 
 /// Blocks of which each has one part, and copies it in boxes.
@@ -236,26 +247,25 @@ impl Blocks for Boxed {
             first,
             k,
         };
-        run(boxes, (x, m), |partial| output.write(partial, first));
+        write_product(boxes, (x, m), output);
     }
 
     #[inline(always)]
     fn joint<T: Float16>(parts: [Part<TensorMap>; 3], (x, m, k): Input<T>) {
         let (part, first) = part_of_block(parts, BOX_ROWS);
-        let output = part.output(m);
         let boxes = Boxes {
             maps: [part.w],
             first,
             k,
         };
-        run(boxes, (x, m), |partial| output.write(partial, first));
+        write_product(boxes, (x, m), part.output(m));
     }
 
     #[inline(always)]
     fn gated<T: Float16>(out: GlobalMut<T>, maps: [TensorMap; 2], n: u32, (x, m, k): Input<T>) {
         let first = thread::block_idx_x() * GATED_BOX_ROWS;
         let boxes = Boxes { maps, first, k };
-        let write = |partial| write_gated(out, (partial, 8), (m, n), first);
-        run(boxes, (x, m), write);
+        let write = |partial, ()| write_gated(out, (partial, 8), (m, n), first);
+        run(boxes, (x, m), || (), write);
     }
 }

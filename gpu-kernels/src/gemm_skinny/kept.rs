@@ -160,13 +160,15 @@ fn share(tiles: u32) -> Range<u32> {
 }
 
 /// Computes the block's share of `tiles` tiles of eight rows of weights: `row` gives a row of a
-/// tile, and `write` takes a tile and its sums.
+/// tile, `ahead` reads what is needed of a tile beside its sums while these are not there yet, and
+/// `write` takes a tile, its sums and that.
 #[inline(always)]
-fn run<T: Float16>(
+fn run<T: Float16, A>(
     tiles: u32,
     x: Input<T>,
     row: impl Fn(u32, u32) -> Global<T>,
-    write: impl Fn(u32, Partial),
+    ahead: impl Fn(u32) -> A,
+    write: impl Fn(u32, Partial, A),
 ) {
     grid::release_next();
     let share = share(tiles);
@@ -183,6 +185,7 @@ fn run<T: Float16>(
     let x = read_x(&ring, x);
     let mut place = Place::<STAGES>::FIRST;
     for tile in share.start..share.end {
+        let read_ahead = ahead(tile);
         ring.barriers.filled(place.stage).wait(place.parity);
         let sums = sums(&ring, place.stage, &x);
         warp::sync_warp(warp::ALL);
@@ -198,7 +201,7 @@ fn run<T: Float16>(
         };
         partial.put_columns(warp::warp_id(), &sums);
         thread::sync_threads();
-        write(tile, partial);
+        write(tile, partial, read_ahead);
     }
 }
 
@@ -217,7 +220,8 @@ impl Blocks for Kept {
             output.n.div_ceil(ROWS),
             x,
             |tile, row| weights.row(tile * ROWS, 0, 0, row),
-            |tile, partial| output.write(partial, tile * ROWS),
+            |tile| output.added_first(ROWS, tile * ROWS),
+            |tile, partial, added| output.write(partial, tile * ROWS, added),
         );
     }
 
@@ -232,9 +236,13 @@ impl Blocks for Kept {
                 let (part, first) = part_of(parts, ROWS, tile);
                 Weights::of(part.w, part.n, k).row(first, 0, 0, row)
             },
-            |tile, partial| {
+            |tile| {
                 let (part, first) = part_of(parts, ROWS, tile);
-                part.output(m).write(partial, first);
+                part.output(m).added_first(ROWS, first)
+            },
+            |tile, partial, added| {
+                let (part, first) = part_of(parts, ROWS, tile);
+                part.output(m).write(partial, first, added);
             },
         );
     }
@@ -248,7 +256,8 @@ impl Blocks for Kept {
             n.div_ceil(EACH),
             x,
             |tile, row| weights.row(tile * EACH, 0, row / EACH, row % EACH),
-            |tile, partial| write_gated(out, (partial, EACH), (m, n), tile * EACH),
+            |_| (),
+            |tile, partial, ()| write_gated(out, (partial, EACH), (m, n), tile * EACH),
         );
     }
 }

@@ -45,12 +45,13 @@ pub(super) trait OnePart {
     const W_ROWS: u32;
 
     /// Computes the part of the product whose first row of weights is `first`, and calls `write` with
-    /// it.
-    fn run<T: Float16>(
+    /// it, and with what `ahead` has read at the begin of the launch's turn.
+    fn run<T: Float16, A>(
         weights: &Weights<T>,
         first: u32,
         x: (Global<T>, u32),
-        write: impl FnOnce(Partial),
+        ahead: impl FnOnce() -> A,
+        write: impl FnOnce(Partial, A),
     );
 }
 
@@ -62,15 +63,18 @@ impl<S: OnePart> Blocks for S {
     #[inline(always)]
     fn product<T: Float16>(output: Output, w: Global<T>, (x, m, k): Input<T>) {
         let first = thread::block_idx_x() * S::W_ROWS;
-        let write = |partial| output.write(partial, first);
-        S::run(&Weights::of(w, output.n, k), first, (x, m), write);
+        let ahead = || output.added_first(S::W_ROWS, first);
+        let write = |partial, added| output.write(partial, first, added);
+        S::run(&Weights::of(w, output.n, k), first, (x, m), ahead, write);
     }
 
     #[inline(always)]
     fn joint<T: Float16>(parts: [Part<Global<T>>; 3], (x, m, k): Input<T>) {
         let (part, first) = part_of_block(parts, S::W_ROWS);
-        let write = |partial| part.output(m).write(partial, first);
-        S::run(&Weights::of(part.w, part.n, k), first, (x, m), write);
+        let output = part.output(m);
+        let ahead = || output.added_first(S::W_ROWS, first);
+        let write = |partial, added| output.write(partial, first, added);
+        S::run(&Weights::of(part.w, part.n, k), first, (x, m), ahead, write);
     }
 
     #[inline(always)]
@@ -81,8 +85,9 @@ impl<S: OnePart> Blocks for S {
         (x, m, k): Input<T>,
     ) {
         let first = thread::block_idx_x() * (S::W_ROWS / 2);
-        let write = |partial| write_gated(out, (partial, 8), (m, n), first);
-        S::run(&Weights::paired(gate_and_up, n, k), first, (x, m), write);
+        let write = |partial, ()| write_gated(out, (partial, 8), (m, n), first);
+        let weights = Weights::paired(gate_and_up, n, k);
+        S::run(&weights, first, (x, m), || (), write);
     }
 }
 

@@ -166,17 +166,19 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
     /// The warp's share of the product with `x [m, k]`. Weights, which no earlier launch writes, are on
     /// their way before `x` is read.
     #[inline(always)]
-    fn sums<T: Float16>(
+    fn sums<T: Float16, A>(
         weights: &Weights<T>,
         first: u32,
         (x, m): (Global<T>, u32),
-    ) -> [[[f32; 4]; XT]; WT] {
+        ahead: impl FnOnce() -> A,
+    ) -> ([[[f32; 4]; XT]; WT], A) {
         let k = weights.k;
         let rows = Self::rows(weights, first);
         let mut sums = [[[0.0; 4]; XT]; WT];
         let mut column = warp::warp_id() * Self::STEP + warp::lane_id() % 4 * 8;
         let mut words = Self::load_weights(&rows, column, k);
         grid::wait_for_previous();
+        let read_ahead = ahead();
         let input = Stored::<XT>::new(x, m, k);
         // Lanes of one product must stay together, so that the condition is the warp's.
         while column - warp::lane_id() % 4 * 8 < k {
@@ -195,7 +197,7 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> Shape<XT, WT, LOADS> 
             words = ahead;
             column = next;
         }
-        sums
+        (sums, read_ahead)
     }
 }
 
@@ -206,11 +208,12 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> OnePart for Shape<XT,
     const W_ROWS: u32 = 16 * WT as u32;
 
     #[inline(always)]
-    fn run<T: Float16>(
+    fn run<T: Float16, A>(
         weights: &Weights<T>,
         first: u32,
         x: (Global<T>, u32),
-        write: impl FnOnce(Partial),
+        ahead: impl FnOnce() -> A,
+        write: impl FnOnce(Partial, A),
     ) {
         grid::release_next();
         let partial = Partial {
@@ -219,8 +222,9 @@ impl<const XT: usize, const WT: usize, const LOADS: usize> OnePart for Shape<XT,
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put(warp::warp_id(), &Self::sums(weights, first, x));
+        let (sums, ahead) = Self::sums(weights, first, x, ahead);
+        partial.put(warp::warp_id(), &sums);
         thread::sync_threads();
-        write(partial);
+        write(partial, ahead);
     }
 }

@@ -81,23 +81,51 @@ pub struct Output {
 }
 
 impl Output {
-    /// Writes the columns of a block, from `first` on.
+    /// What is added to the first result that the thread writes, of a block of `w_rows` columns from
+    /// `first` on: to be read while the sums are not there yet. Nothing before the launch's turn.
     #[inline(always)]
-    pub fn write(&self, partial: Partial, first: u32) {
+    pub fn added_first(&self, w_rows: u32, first: u32) -> f32 {
+        let i = thread::thread_idx_x();
+        let (row, column) = (i / w_rows, first + i % w_rows);
+        if row < self.m && column < self.n {
+            self.added(row, column)
+        } else {
+            0.0
+        }
+    }
+
+    /// What is added to a result.
+    #[inline(always)]
+    fn added(&self, row: u32, column: u32) -> f32 {
+        let mut sum = 0.0;
+        if self.bias.address() != 0 {
+            sum += self.bias.read(column as usize);
+        }
+        if self.residual.address() != 0 {
+            sum += self.residual.read(self.place(row, column));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn place(&self, row: u32, column: u32) -> usize {
+        row as usize * self.n as usize + column as usize
+    }
+
+    /// Writes the columns of a block, from `first` on; `added` is what [`Self::added_first`] read.
+    #[inline(always)]
+    pub fn write(&self, partial: Partial, first: u32, added: f32) {
+        let mut added = added;
         let mut i = thread::thread_idx_x();
         while i < self.m * partial.w_rows {
             let (row, w_row) = (i / partial.w_rows, i % partial.w_rows);
             let column = first + w_row;
             if column < self.n {
-                let place = row as usize * self.n as usize + column as usize;
-                let mut sum = partial.total(row, w_row);
-                if self.bias.address() != 0 {
-                    sum += self.bias.read(column as usize);
+                if i >= thread::block_dim_x() {
+                    added = self.added(row, column);
                 }
-                if self.residual.address() != 0 {
-                    sum += self.residual.read(place);
-                }
-                self.out.write(place, sum);
+                let sum = partial.total(row, w_row) + added;
+                self.out.write(self.place(row, column), sum);
             }
             i += thread::block_dim_x();
         }

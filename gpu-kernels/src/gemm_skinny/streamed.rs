@@ -116,7 +116,11 @@ impl<const STAGES: u32> Streamed<STAGES> {
     /// The warp's share of the product with `x [m, k]`. Weights, which no earlier launch writes, are on
     /// their way before `x` is read.
     #[inline(always)]
-    fn sums<T: Float16>(ring: &Ring<'_, T, STAGES>, (x, m): (Global<T>, u32)) -> [f32; 4] {
+    fn sums<T: Float16, A>(
+        ring: &Ring<'_, T, STAGES>,
+        (x, m): (Global<T>, u32),
+        ahead: impl FnOnce() -> A,
+    ) -> ([f32; 4], A) {
         let k = ring.weights.k;
         let mut column = warp::warp_id() * DEPTH;
         let mut next = column;
@@ -135,6 +139,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
         let mut sums = [[0.0; 4]; 2];
         let mut place = Place::<STAGES>::FIRST;
         let mut x = load(column);
+        let read_ahead = ahead();
         while column < k {
             let after = column + SLICES * DEPTH;
             // On its way while this stage is multiplied.
@@ -148,7 +153,7 @@ impl<const STAGES: u32> Streamed<STAGES> {
             (x, column) = (ahead, after);
         }
         let [even, odd] = sums;
-        core::array::from_fn(|i| even[i] + odd[i])
+        (core::array::from_fn(|i| even[i] + odd[i]), read_ahead)
     }
 }
 
@@ -159,11 +164,12 @@ impl<const STAGES: u32> OnePart for Streamed<STAGES> {
     const W_ROWS: u32 = ROWS;
 
     #[inline(always)]
-    fn run<T: Float16>(
+    fn run<T: Float16, A>(
         weights: &Weights<T>,
         first: u32,
         x: (Global<T>, u32),
-        write: impl FnOnce(Partial),
+        ahead: impl FnOnce() -> A,
+        write: impl FnOnce(Partial, A),
     ) {
         grid::release_next();
         let ring = Ring::<T, STAGES> {
@@ -178,8 +184,9 @@ impl<const STAGES: u32> OnePart for Streamed<STAGES> {
             stride: Self::PARTIAL,
             w_rows: Self::W_ROWS,
         };
-        partial.put(warp::warp_id(), &[[Self::sums(&ring, x)]]);
+        let (sums, ahead) = Self::sums(&ring, x, ahead);
+        partial.put(warp::warp_id(), &[[sums]]);
         thread::sync_threads();
-        write(partial);
+        write(partial, ahead);
     }
 }
