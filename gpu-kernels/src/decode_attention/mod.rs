@@ -20,7 +20,7 @@ pub const THREADS: u32 = 128;
 const WARPS: u32 = KV_BLOCK / ROWS;
 
 /// Blocks that should share a multiprocessor.
-const fn min_blocks(dim: u32) -> u32 {
+pub const fn min_blocks(dim: u32) -> u32 {
     if dim > 128 { 2 } else { 3 }
 }
 

@@ -69,7 +69,8 @@ impl Cuda {
         for cache in caches.iter_mut() {
             self.make_ready(cache)?;
         }
-        let Some((shape, policy)) = shape(caches)? else {
+        let Some((shape, policy)) = shape(caches, self.context.device().multiprocessors as usize)?
+        else {
             return Ok(());
         };
         let selection = selection(&policy, caches, shape);
@@ -218,7 +219,7 @@ impl Cuda {
 
 /// The sizes of a step, and the policy that all caches must share; `None`
 /// without a cache.
-fn shape(caches: &[&mut CudaKvCache]) -> Result<Option<(Shape, KvPolicy)>> {
+fn shape(caches: &[&mut CudaKvCache], multiprocessors: usize) -> Result<Option<(Shape, KvPolicy)>> {
     let Some(first) = caches.first() else {
         return Ok(None);
     };
@@ -248,6 +249,7 @@ fn shape(caches: &[&mut CudaKvCache]) -> Result<Option<(Shape, KvPolicy)>> {
         dim: first.dim,
         capacity,
         table_stride: first.max_blocks,
+        multiprocessors,
     };
     Ok(Some((shape, first.policy.clone())))
 }

@@ -2,7 +2,7 @@
 
 use gpu_kernels::decode_attention::{
     DECODE_ATTENTION_64_BF16, DECODE_ATTENTION_96_BF16, DECODE_ATTENTION_128_BF16,
-    DECODE_ATTENTION_256_BF16, THREADS, group_parts, shared_bytes,
+    DECODE_ATTENTION_256_BF16, THREADS, group_parts, min_blocks, shared_bytes,
 };
 use half::bf16;
 
@@ -10,8 +10,8 @@ use super::super::{ByHead, Library, check_lengths, sizes};
 use super::{Kernels, Sequences, Shape, Workspace};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Launch, Result, Stream};
 
-/// Blocks to aim for: a few for each multiprocessor of the largest devices.
-const BLOCKS: usize = 792;
+/// The most rounds of blocks that are started for the sake of even ones: each costs its start.
+const ROUNDS: usize = 4;
 
 pub fn kernels(library: &Library) -> ByHead {
     let kernels = [
@@ -30,10 +30,19 @@ impl Shape {
         self.kv_heads * group_parts(group) as usize
     }
 
-    /// Parts of the positions.
+    /// Parts of the positions: as few as make the launch as short as any number does. It takes as long
+    /// as a block with the most positions, times the rounds in which the device runs all blocks.
     pub fn splits(&self) -> usize {
-        let wanted = BLOCKS.div_ceil(self.sequences * self.grid_heads());
-        wanted.clamp(1, self.capacity.div_ceil(gpu_kernels::KV_BLOCK as usize))
+        let kv_blocks = self
+            .capacity
+            .div_ceil(gpu_kernels::KV_BLOCK as usize)
+            .max(1);
+        let dim = u32::try_from(self.dim).unwrap_or(u32::MAX);
+        let at_once = (self.multiprocessors * min_blocks(dim) as usize).max(1);
+        let each = (self.sequences * self.grid_heads()).max(1);
+        let time = |splits: usize| kv_blocks.div_ceil(splits) * (each * splits).div_ceil(at_once);
+        let most = (ROUNDS * at_once / each).clamp(1, kv_blocks);
+        (1..=most).min_by_key(|&splits| time(splits)).unwrap_or(1)
     }
 
     /// Counters of blocks that are done.
@@ -96,5 +105,36 @@ impl Kernels {
             .value(&scale);
         // SAFETY: the buffers were checked; the caller vouches for the sequences.
         unsafe { launch.run(stream) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_in_even_rounds() {
+        let splits = |sequences, kv_heads, capacity, dim| {
+            let shape = Shape {
+                sequences,
+                q_heads: kv_heads,
+                kv_heads,
+                dim,
+                capacity,
+                table_stride: capacity.div_ceil(64),
+                multiprocessors: 132,
+            };
+            shape.splits()
+        };
+        // One block for each 64 positions where there is room for all.
+        assert_eq!(splits(1, 32, 512, 128), 8);
+        // One round, two, and four: 384, 768 and 1,536 of 396 blocks each.
+        assert_eq!(splits(4, 32, 512, 128), 3);
+        assert_eq!(splits(8, 32, 32768, 128), 3);
+        assert_eq!(splits(16, 32, 32768, 128), 3);
+        // Two blocks to a multiprocessor.
+        assert_eq!(splits(4, 32, 32768, 256), 2);
+        assert_eq!(splits(1000, 32, 512, 128), 1);
+        assert_eq!(splits(1, 1, 1, 64), 1);
     }
 }

@@ -31,6 +31,8 @@ pub struct Shape {
     pub capacity: usize,
     /// Blocks from the table of one sequence to the next.
     pub table_stride: usize,
+    /// Those of the device.
+    pub multiprocessors: usize,
 }
 
 /// Where the blocks of dense attention leave what they have for the last of them.
