@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout)]
 
 mod batch;
+mod launches;
 mod queries;
 mod step;
 
@@ -23,7 +24,7 @@ use kcache::Result;
 use kcache::backend::SequenceCache;
 use kcache::backend::cuda::{Cuda, Tuning};
 use kcache::cache::{KvCounters, KvPolicy, Selection};
-use kcache::driver::{Device, DeviceChoice, Placement};
+use kcache::driver::{DeviceChoice, LaunchClock, Placement};
 use kcache::synthetic::Geometry;
 use kcache::trace::{Stage, block_times};
 use serde_json::json;
@@ -67,6 +68,9 @@ struct Args {
     /// Also tell what the blocks of attention do inside a launch, of a step more.
     #[arg(long)]
     blocks: bool,
+    /// Also tell what each launch adds to a step, of some steps more.
+    #[arg(long)]
+    launches: bool,
     /// Which kernels take which work, as `tuning.json`; if not given, as compiled in.
     #[arg(long)]
     tuning: Option<PathBuf>,
@@ -76,9 +80,10 @@ struct Args {
 }
 
 impl Args {
-    /// Steps before those that are timed, those, and that which is looked into.
+    /// Steps before those that are timed, those, and those that are looked into.
     fn all_steps(&self) -> usize {
-        2 * self.steps + usize::from(self.blocks)
+        let looked_into = if self.launches { launches::STEPS } else { 0 };
+        2 * self.steps + looked_into + usize::from(self.blocks)
     }
 }
 
@@ -88,15 +93,15 @@ enum Kv {
     Kcache,
 }
 
-/// The device, with the kernels that a table names.
-fn open(device: Device, tuning: Option<&Path>) -> Result<Cuda> {
-    let Some(path) = tuning else {
-        return Cuda::new(device);
+/// Which kernels take which work.
+fn tuning(path: Option<&Path>) -> Result<Tuning> {
+    let Some(path) = path else {
+        return Tuning::embedded();
     };
     let source = path.display().to_string();
     let refused = |e| kcache::Error::InvalidArgument(format!("{source}: {e}"));
     let json = fs::read_to_string(path).map_err(refused)?;
-    Cuda::with_tuning(device, &Tuning::parse(&json, &source)?)
+    Tuning::parse(&json, &source)
 }
 
 fn main() -> Result<()> {
@@ -115,16 +120,27 @@ fn main() -> Result<()> {
             ..KvPolicy::kcache()
         },
     };
-    let backend = open(device, args.tuning.as_deref())?;
+    let tuning = tuning(args.tuning.as_deref())?;
+    let (backend, clock) = if args.launches {
+        let (backend, clock) = Cuda::with_launch_clock(device, &tuning)?;
+        (backend, Some(clock))
+    } else {
+        (Cuda::with_tuning(device, &tuning)?, None)
+    };
     for batch in &args.batch {
         let fitting = batch.fit(&backend, &args, &policy)?;
-        measure(&args, &backend, &fitting)?;
+        measure(&args, &backend, &fitting, clock.as_deref())?;
     }
     Ok(())
 }
 
 /// Prints the median of as many steps as are asked for, after as many before.
-fn measure(args: &Args, backend: &Cuda, fitting: &Fitting) -> Result<()> {
+fn measure(
+    args: &Args,
+    backend: &Cuda,
+    fitting: &Fitting,
+    clock: Option<&LaunchClock>,
+) -> Result<()> {
     let start = Instant::now();
     let mut bench = Bench::new(backend, args, fitting)?;
     let filled = start.elapsed().as_secs_f64();
@@ -142,6 +158,9 @@ fn measure(args: &Args, backend: &Cuda, fitting: &Fitting) -> Result<()> {
     let mut line = report(args, &bench, times[times.len() / 2], &before);
     line["hot_rows"] = fitting.policy.hot_rows.into();
     line["fill_seconds"] = ((filled * 10.0).round() / 10.0).into();
+    if let Some(clock) = clock {
+        line["launches"] = launches::measure(&mut bench, clock)?;
+    }
     if args.blocks {
         line["blocks"] = blocks(&mut bench)?;
     }

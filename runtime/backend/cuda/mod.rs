@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex};
 
 use half::bf16;
 
-use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, Stream};
+use crate::driver::{Context, Device, DeviceBuffer, DeviceSlice, LaunchClock, Stream};
 use crate::{Error, Result};
 
 pub use activation::Activation;
@@ -86,7 +86,22 @@ impl Cuda {
     /// As [`Self::new`]; [`crate::Error::InvalidArgument`] where the table has no kernels for the
     /// device.
     pub fn with_tuning(device: Device, tuning: &Tuning) -> Result<Self> {
+        Self::open(Context::new(device)?, tuning, None)
+    }
+
+    /// As [`Self::with_tuning`], with a clock for the launches of all kernels. It has nothing to tell
+    /// where launches do not overlap: before compute capability 9.0.
+    ///
+    /// # Errors
+    /// As [`Self::with_tuning`].
+    pub fn with_launch_clock(device: Device, tuning: &Tuning) -> Result<(Self, Arc<LaunchClock>)> {
         let context = Context::new(device)?;
+        let clock = Arc::new(LaunchClock::new(&context)?);
+        let backend = Self::open(context, tuning, Some(clock.clone()))?;
+        Ok((backend, clock))
+    }
+
+    fn open(context: Context, tuning: &Tuning, clock: Option<Arc<LaunchClock>>) -> Result<Self> {
         let timeline = Arc::new(Timeline::default());
         Ok(Self {
             uploads: Uploads::default(),
@@ -94,7 +109,7 @@ impl Cuda {
             stages: Mutex::new(Stages::new(&context, timeline.clone())?),
             turn: Mutex::new(()),
             timeline,
-            kernels: Kernels::load(&context, tuning)?,
+            kernels: Kernels::load(&context, tuning, clock)?,
             stream: Stream::new(&context)?,
             context,
         })

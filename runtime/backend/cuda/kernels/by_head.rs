@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn kernels_are_compiled_when_they_are_asked_for() {
         let context = Context::new(Device::open(0).unwrap()).unwrap();
-        let (_, library) = Library::open(&context).unwrap();
+        let (_, library) = Library::open(&context, None).unwrap();
         let kernels = [
             (64, &DECODE_ATTENTION_64_BF16),
             (96, &DECODE_ATTENTION_96_BF16),

@@ -4,9 +4,11 @@
 //! kernels that every model needs are compiled together, and those of attention one by one when
 //! they are needed: they are large, each is for heads of one size, and a model has one.
 
+use std::sync::Arc;
+
 use cuda_std::Kernel;
 
-use crate::driver::{Context, DriverError, Function, Module, PtxImage, Result};
+use crate::driver::{Context, DriverError, Function, LaunchClock, Module, PtxImage, Result};
 
 /// What `build.rs` compiled, the most portable first.
 const IMAGES: [&str; 2] = [
@@ -30,14 +32,17 @@ const APART: [&str; 7] = [
 pub struct Library {
     context: Context,
     image: PtxImage<'static>,
+    clock: Option<Arc<LaunchClock>>,
 }
 
 impl Library {
-    /// Compiles what every model needs of the best image that the device takes.
-    pub fn open(context: &Context) -> Result<(Module, Self)> {
+    /// Compiles what every model needs of the best image that the device takes. The kernels' turns
+    /// are noted by `clock`.
+    pub fn open(context: &Context, clock: Option<Arc<LaunchClock>>) -> Result<(Module, Self)> {
         let images = IMAGES.map(PtxImage::new);
         let images: Vec<PtxImage<'static>> = images.into_iter().collect::<Result<_>>()?;
-        let texts: Vec<String> = images.iter().map(|image| image.only(is_common)).collect();
+        let text = |image: &PtxImage<'_>| noting(clock.as_deref(), image.only(is_common));
+        let texts: Vec<String> = images.iter().map(text).collect();
         let common: Vec<PtxImage<'_>> = texts
             .iter()
             .map(|text| PtxImage::new(text))
@@ -49,14 +54,27 @@ impl Library {
             .find(taken)
             .ok_or_else(|| DriverError::InvalidArgument("a module of none of the images".into()))?;
         let context = context.clone();
-        Ok((module, Self { context, image }))
+        let library = Self {
+            context,
+            image,
+            clock,
+        };
+        Ok((module, library))
     }
 
     /// Compiles a kernel.
     pub fn function(&self, kernel: &Kernel) -> Result<Function> {
         let text = self.image.only(|name| name == kernel.name);
+        let text = noting(self.clock.as_deref(), text);
         let image = PtxImage::new(&text)?;
         Module::load(&self.context, kernel.name, &[image])?.function(kernel.name)
+    }
+}
+
+fn noting(clock: Option<&LaunchClock>, text: String) -> String {
+    match clock {
+        Some(clock) => clock.add_to(&text),
+        None => text,
     }
 }
 
@@ -77,7 +95,7 @@ mod tests {
     #[test]
     fn attention_is_compiled_apart() {
         let context = Context::new(Device::open(0).unwrap()).unwrap();
-        let (module, library) = Library::open(&context).unwrap();
+        let (module, library) = Library::open(&context, None).unwrap();
         module.function(RMSNORM_BF16.name).unwrap();
         let attention = DECODE_ATTENTION_64_BF16.name;
         for name in [attention, "rmsnorm_f16", "v_sum_64_bf16"] {

@@ -8,10 +8,12 @@ mod product;
 mod rope;
 mod rows;
 
+use std::sync::Arc;
+
 use cuda_std::Kernel;
 
 use super::tuning::Tuning;
-use crate::driver::{Context, DriverError, Function, Module, Result};
+use crate::driver::{Context, DriverError, Function, LaunchClock, Module, Result};
 use by_head::ByHead;
 use library::Library;
 
@@ -35,9 +37,13 @@ pub(super) struct Kernels {
 
 impl Kernels {
     /// Compiles the embedded kernels for the device of `context`, and takes those that `tuning`
-    /// names.
-    pub fn load(context: &Context, tuning: &Tuning) -> crate::Result<Self> {
-        let (module, library) = Library::open(context)?;
+    /// names. Their turns are noted by `clock`.
+    pub fn load(
+        context: &Context,
+        tuning: &Tuning,
+        clock: Option<Arc<LaunchClock>>,
+    ) -> crate::Result<Self> {
+        let (module, library) = Library::open(context, clock)?;
         let choices = tuning.of(&module.architecture().to_string())?;
         Ok(Self {
             rows: rows::Kernels::load(&module)?,

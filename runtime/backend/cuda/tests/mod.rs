@@ -6,6 +6,7 @@ mod batch;
 mod checkpoint;
 mod failures;
 mod hot_rows;
+mod launch_clock;
 mod models;
 mod order;
 mod profile;

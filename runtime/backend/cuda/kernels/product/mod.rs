@@ -128,7 +128,7 @@ mod tests {
         let context = Context::new(Device::open(ordinal).unwrap()).unwrap();
         let (stream, kernels) = (
             Stream::new(&context).unwrap(),
-            Kernels::load(&context, tuning).unwrap(),
+            Kernels::load(&context, tuning, None).unwrap(),
         );
         let (x, w) = (numbers(m * k, 1, 0), numbers(n * k, 5, 3));
         let x_buffer = DeviceBuffer::from_host(&stream, "x", &x).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     fn gates_of_many_columns_are_computed() {
         let context = Context::new(Device::open(HOPPER).unwrap()).unwrap();
         let stream = Stream::new(&context).unwrap();
-        let kernels = Kernels::load(&context, &Tuning::newest()).unwrap();
+        let kernels = Kernels::load(&context, &Tuning::newest(), None).unwrap();
         let columns = 16 * context.device().multiprocessors as usize;
         // Rows that are short, columns that are few, and enough of both for blocks that stay.
         for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 2056]] {
