@@ -103,7 +103,8 @@ macro_rules! kernels {
         /// - `out` and `q` `[sequences, q_heads, dim]`; `lengths [sequences]`, a sequence of length
         ///   0 is left alone;
         /// - K and V in blocks whose addresses row `s` of `k_table` and `v_table [sequences,
-        ///   table_stride]` holds, in device memory or in pinned memory of the host.
+        ///   table_stride]` holds: K in device memory, V too, or in pinned memory of the host if
+        ///   `v_is_far` is not 0.
         ///
         /// No launch that is still running when this one begins writes `lengths` or the tables.
         ///
@@ -127,6 +128,7 @@ macro_rules! kernels {
             kv_heads: u32,
             table_stride: u32,
             scale: f32,
+            v_is_far: u32,
         ) {
             const PARTS: usize = $dim / PART as usize;
             let room = Room::new();
@@ -139,7 +141,7 @@ macro_rules! kernels {
                 grid::wait_for_previous();
                 return;
             }
-            let near = arguments.bring_near::<$dim>(&pair);
+            let near = arguments.bring_near::<$dim>(&pair, v_is_far == 0);
             grid::wait_for_previous();
             if pair.group == 1 {
                 arguments.run::<$dim, PARTS, 1>(&pair, near, room);

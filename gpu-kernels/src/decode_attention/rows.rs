@@ -60,17 +60,19 @@ impl<T: Float16> Arguments<T> {
             .map(|tables| Global::from_address(tables.read(table)).offset(row as usize))
     }
 
-    /// Where the warp's first rows of K and V are. They are brought near before the launch's turn: all
-    /// but the newest are of earlier steps.
+    /// Where the warp's first rows of K and V are. They are brought near before the launch's turn, of V
+    /// if `with_v`: all but the newest are of earlier steps.
     #[inline(always)]
-    pub fn bring_near<const DIM: u32>(&self, pair: &Pair) -> [Global<T>; 2] {
+    pub fn bring_near<const DIM: u32>(&self, pair: &Pair, with_v: bool) -> [Global<T>; 2] {
         let [k, v] = self.rows::<DIM>(pair, pair.part);
         let first = pair.part * KV_BLOCK + warp::warp_id() * ROWS;
         let rows = pair.length.saturating_sub(first).min(ROWS);
         let mut element = warp::lane_id() * (LINE / 2);
         while element < rows * DIM {
             k.offset(element as usize).prefetch();
-            v.offset(element as usize).prefetch();
+            if with_v {
+                v.offset(element as usize).prefetch();
+            }
             element += warp::SIZE * (LINE / 2);
         }
         [k, v]

@@ -20,12 +20,14 @@ type Attend<T> = fn(
     u32,
     u32,
     f32,
+    u32,
 );
 
 /// The squared error of rounding the output to 16 bits.
 const LIMIT: f64 = 1e-5;
 
-/// Attends twice, since a launch leaves the counters to the next, and compares.
+/// Attends twice, since a launch leaves the counters to the next, with V said to be near and far, and
+/// compares.
 fn check<T: Float16>(
     (kernel, attend): (&Kernel, Attend<T>),
     shape: Shape<'_>,
@@ -61,7 +63,7 @@ fn check<T: Float16>(
     let arrivals = gpu.upload("arrivals", &arrivals);
     let scale = (dim as f32).sqrt().recip();
     let (tables, stride) = ((k.table.global(), v.table.global()), k.table_stride as u32);
-    for launch in 0..2 {
+    for (launch, v_is_far) in [(0, 0), (1, 1)] {
         let out = gpu.allocate::<T>("out", queries * dim);
         let grid = [splits as u32, grid_heads, lengths.len() as u32];
         let config = LaunchConfig::new(grid, attention::THREADS)
@@ -84,6 +86,7 @@ fn check<T: Float16>(
                 heads.1,
                 stride,
                 scale,
+                v_is_far,
             );
         })
         .unwrap();

@@ -124,11 +124,10 @@ impl Cuda {
         let (shape, stream, kernels) = (*shape, &self.stream, &self.kernels.decode);
         let sequences = inputs.of_layer(layer)?;
         let Some(selection) = selection.filter(|_| is_far) else {
-            let work = buffers.workspace();
+            let (work, rows) = (buffers.workspace(), (sequences, is_far));
             // SAFETY: the tables lead to blocks for all lengths, none of which
             // exceeds the capacity; launches follow each other.
-            return self
-                .launch(|| unsafe { kernels.dense(&work, shape, (q, out), sequences, stream) });
+            return self.launch(|| unsafe { kernels.dense(&work, shape, (q, out), rows, stream) });
         };
         let rest = Rest {
             weighting: weighting(policy.weighting),

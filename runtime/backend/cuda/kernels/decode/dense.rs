@@ -52,7 +52,8 @@ impl Shape {
 }
 
 impl Kernels {
-    /// `out = softmax(q · kᵀ / √dim) · v`: `q` and `out` `[sequences, q_heads, dim]`.
+    /// `out = softmax(q · kᵀ / √dim) · v`: `q` and `out` `[sequences, q_heads, dim]`; V may be in the
+    /// host's memory if `is_far`.
     ///
     /// # Safety
     /// `sequences` has the addresses of blocks for all of its lengths, which are
@@ -62,7 +63,7 @@ impl Kernels {
         work: &Workspace<'_>,
         shape: Shape,
         (q, out): (DeviceSlice<'_, bf16>, &DeviceSliceMut<'_, bf16>),
-        sequences: Sequences<'_>,
+        (sequences, is_far): (Sequences<'_>, bool),
         stream: &Stream,
     ) -> Result<()> {
         let kernel = self.dense.of(shape.dim)?;
@@ -85,6 +86,7 @@ impl Kernels {
                 ("v_table", sequences.v_table.len(), tables),
             ],
         )?;
+        let v_is_far = u32::from(is_far);
         let scale = (shape.dim as f32).sqrt().recip();
         let [q_heads, kv_heads, dim] = sizes(kernel, [shape.q_heads, shape.kv_heads, shape.dim])?;
         let grid = [splits, shape.grid_heads(), shape.sequences];
@@ -102,7 +104,8 @@ impl Kernels {
             .value(&q_heads)
             .value(&kv_heads)
             .value(&stride)
-            .value(&scale);
+            .value(&scale)
+            .value(&v_is_far);
         // SAFETY: the buffers were checked; the caller vouches for the sequences.
         unsafe { launch.run(stream) }
     }
