@@ -64,9 +64,10 @@ impl<T: Element> Global<T> {
         platform::global_read(self.offset(index).0)
     }
 
-    /// Has the 128 bytes around the address brought into the L2 cache. Nothing is read: what is
-    /// there may change until it is.
+    /// Has the 128 bytes around the address, which is one that may be read, brought into the L2 cache.
+    /// Nothing is read: what is there may change until it is.
     #[inline(always)]
+    #[track_caller]
     pub fn prefetch(self) {
         platform::global_prefetch(self.0);
     }

@@ -164,6 +164,29 @@ fn an_index_before_the_start_is_found() {
     assert!(text.contains("at byte -4 of output"), "{text}");
 }
 
+fn prefetch_past_the_end(output: GlobalMut<f32>, input: Global<f32>) {
+    let i = thread::thread_idx_x() as usize;
+    input.offset(i + 1).prefetch();
+    output.write(i, input.read(i));
+}
+
+#[test]
+fn a_prefetch_past_the_end_is_found() {
+    let text = faults(prefetch_past_the_end, FindingKind::OutOfBounds);
+    let place = "Prefetch at byte 256 of input, which has 256";
+    assert!(text.contains(place), "{text}");
+}
+
+fn prefetch_of_nothing(output: GlobalMut<f32>, _: Global<f32>) {
+    Global::<f32>::from_address(0).prefetch();
+    output.write(thread::thread_idx_x() as usize, 0.0);
+}
+
+#[test]
+fn a_prefetch_of_no_buffer_is_found() {
+    faults(prefetch_of_nothing, FindingKind::OutOfBounds);
+}
+
 fn shared_past_the_end(output: GlobalMut<f32>, input: Global<f32>) {
     let array = shared_array![f32; 63];
     let i = thread::thread_idx_x();

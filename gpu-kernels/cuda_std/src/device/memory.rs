@@ -68,7 +68,7 @@ pub fn global_read<T: Element>(address: GlobalAddress) -> T {
 
 #[inline(always)]
 pub fn global_prefetch(address: GlobalAddress) {
-    // SAFETY: a hint; addresses that lead nowhere are ignored.
+    // SAFETY: it changes nothing but what the cache holds; the address is one that may be read.
     unsafe { asm!("prefetch.global.L2 [{}];", in(reg64) address, options(nostack)) };
 }
 

@@ -183,6 +183,20 @@ impl Machine {
         old
     }
 
+    /// Checks that there is memory at an address.
+    pub fn prefetch(&mut self, address: u64, site: Site) {
+        let message = match self.memory.find(address) {
+            None => format!("Prefetch at {address:#x}, in no buffer"),
+            Some((region, offset)) if range_inside(region, offset, 1).is_none() => format!(
+                "Prefetch at byte {offset} of {}, which has {}",
+                region.name,
+                region.length()
+            ),
+            Some(_) => return,
+        };
+        self.report(FindingKind::OutOfBounds, message, Some(site));
+    }
+
     /// Checks an access of `size` bytes, a power of two, and performs it where it lies in a region.
     pub fn access(
         &mut self,

@@ -69,7 +69,10 @@ pub fn global_read<T: Element>(address: GlobalAddress) -> T {
     read(address)
 }
 
-pub fn global_prefetch(_address: GlobalAddress) {}
+#[track_caller]
+pub fn global_prefetch(address: GlobalAddress) {
+    with(|m| m.prefetch(address, Location::caller()));
+}
 
 #[track_caller]
 pub fn global_read_streaming<T: Element>(address: GlobalAddress) -> T {
