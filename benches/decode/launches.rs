@@ -51,10 +51,10 @@ impl Launches {
         let each_step = self.times.len() / STEPS;
         let each = |launch: usize| {
             let times = self.times.iter().skip(launch).step_by(each_step);
-            quantile(&times.copied().collect::<Vec<_>>(), 0.5)
+            quantiles(times.copied().collect(), [0.5])[0]
         };
         let mean = self.times.iter().sum::<u64>() as f64 / self.times.len() as f64;
-        let [p10, median, p90] = [0.1, 0.5, 0.9].map(|part| quantile(&self.times, part));
+        let [p10, median, p90] = quantiles(self.times.clone(), [0.1, 0.5, 0.9]);
         json!({
             "kernel": self.kernel,
             "after": self.after,
@@ -64,12 +64,11 @@ impl Launches {
     }
 }
 
-/// Microseconds that a part of `times` is below.
-fn quantile(times: &[u64], part: f64) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let place = part * sorted.len().saturating_sub(1) as f64;
-    microseconds(sorted.get(place as usize).copied().unwrap_or(0) as f64)
+/// Microseconds that each part of `times`, of which there is one at least, is below.
+fn quantiles<const N: usize>(mut times: Vec<u64>, parts: [f64; N]) -> [f64; N] {
+    times.sort_unstable();
+    let last = (times.len() - 1) as f64;
+    parts.map(|part| microseconds(times[(part * last) as usize] as f64))
 }
 
 /// With two digits, of nanoseconds.

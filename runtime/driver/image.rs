@@ -126,9 +126,8 @@ impl<'a> PtxImage<'a> {
         let mut kept = String::with_capacity(self.text.len() / 4);
         let mut skips = false;
         for line in self.text.lines() {
-            if let Some((_, declared)) = line.split_once(".entry ") {
-                let end = declared.find(|c: char| c == '(' || c.is_whitespace());
-                skips = !wanted(&declared[..end.unwrap_or(declared.len())]);
+            if let Some(name) = declared(line) {
+                skips = !wanted(name);
             }
             if !skips {
                 kept.extend([line, "\n"]);
@@ -137,6 +136,13 @@ impl<'a> PtxImage<'a> {
         }
         kept
     }
+}
+
+/// The kernel whose declaration a line of PTX starts, as compilers write it.
+pub(super) fn declared(line: &str) -> Option<&str> {
+    let (_, declared) = line.split_once(".entry ")?;
+    let end = declared.find(|c: char| c == '(' || c.is_whitespace());
+    Some(&declared[..end.unwrap_or(declared.len())])
 }
 
 /// Those of `images` that a device of `capability` runs, the best first.

@@ -5,13 +5,12 @@
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::image::declared;
+use super::parameters::WAIT;
 use super::{Context, DeviceBuffer, Result, Stream};
 
 /// Turns that are kept until they are read.
 const ROOM: usize = 1 << 14;
-
-/// What a kernel waits with for the launches ahead of it, see [`super::Function`].
-const WAIT: &str = "griddepcontrol.wait;";
 
 /// A launch's turn: the launches ahead of it are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,8 @@ pub struct Turn {
 /// Notes turns, in the memory of a device, of the kernels whose text it was added to. It outlives them.
 #[derive(Debug)]
 pub struct LaunchClock {
-    context: Context,
+    /// For its own copies.
+    stream: Stream,
     noted: Mutex<Noted>,
 }
 
@@ -45,7 +45,7 @@ impl LaunchClock {
         stream.synchronize()?;
         let kernels = Vec::new();
         Ok(Self {
-            context: context.clone(),
+            stream,
             noted: Mutex::new(Noted { words, kernels }),
         })
     }
@@ -56,12 +56,9 @@ impl LaunchClock {
         let address = noted.words.as_slice().address();
         let mut noting = String::with_capacity(text.len());
         for line in text.lines() {
-            if let Some((_, declared)) = line.split_once(".entry ") {
-                let mut name = declared.split(|c: char| c == '(' || c.is_whitespace());
-                noted.kernels.extend(name.next().map(str::to_owned));
-            }
+            noted.kernels.extend(declared(line).map(str::to_owned));
             noting.extend([line, "\n"]);
-            if line.trim() == WAIT {
+            if line.trim().strip_suffix(';') == Some(WAIT) {
                 note(&mut noting, address, noted.kernels.len().saturating_sub(1));
             }
         }
@@ -73,12 +70,11 @@ impl LaunchClock {
     /// # Errors
     /// As [`super::DeviceSlice::copy_to_host`].
     pub fn turns(&self) -> Result<Vec<Turn>> {
-        self.context.synchronize()?;
-        let stream = Stream::new(&self.context)?;
+        self.stream.context().synchronize()?;
         let mut noted = self.noted();
-        let words = noted.words.to_host(&stream)?;
-        noted.words.as_mut_slice().fill_bytes(0, &stream)?;
-        stream.synchronize()?;
+        let words = noted.words.to_host(&self.stream)?;
+        noted.words.as_mut_slice().fill_bytes(0, &self.stream)?;
+        self.stream.synchronize()?;
         let kept = words[1..].chunks_exact(2).take(words[0] as usize);
         let turn = |words: &[u64]| {
             let kernel = noted.kernels.get(words[1] as usize)?.clone();

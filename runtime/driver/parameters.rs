@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+/// What a kernel waits with for the launches ahead of it.
+pub(super) const WAIT: &str = "griddepcontrol.wait";
+
 /// What a launch must know of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -44,7 +47,7 @@ fn entry(text: &str) -> Option<(String, Entry)> {
     let sizes: Option<Vec<u32>> = declarations.map(size).collect();
     let entry = Entry {
         parameters: sizes?,
-        waits: text.contains("griddepcontrol.wait"),
+        waits: text.contains(WAIT),
     };
     Some((name.to_owned(), entry))
 }

@@ -71,6 +71,7 @@ impl Library {
     }
 }
 
+/// The text, with what notes the kernels' turns if there is a clock for them.
 fn noting(clock: Option<&LaunchClock>, text: String) -> String {
     match clock {
         Some(clock) => clock.add_to(&text),
