@@ -64,6 +64,12 @@ fn taken<const N: usize>(first: u32, count: u32) -> [u32; N] {
     core::array::from_fn(|i| (first + i as u32 * warp::SIZE).min(count - 1))
 }
 
+/// Whether there is what a lane takes as number `i` of those from `first` on.
+#[inline(always)]
+fn is_there(first: u32, i: usize, count: u32) -> bool {
+    first + i as u32 * warp::SIZE < count
+}
+
 /// Rotates or copies one head.
 #[inline(always)]
 fn write_head<T: Float16>(task: &Task<T>, pairs: Pairs, heads: Heads, angles: Global<f32>) {
@@ -91,7 +97,7 @@ fn rotate<T: Float16>(task: &Task<T>, pairs: Pairs, first: u32, count: u32, angl
     let angles = taken.map(|pair| [pair, count + pair].map(|i| angles.read(i as usize)));
     let read = places.map(|places| places.map(|place| task.source.read(place as usize)));
     for i in 0..PAIRS_AT_ONCE {
-        if first + i as u32 * warp::SIZE < count {
+        if is_there(first, i, count) {
             let ([cos, sin], [x, y]) = (angles[i], read[i]);
             let [at_x, at_y] = places[i].map(|place| place as usize);
             task.target.write(at_x, T::from_f32(x * cos - y * sin));
@@ -105,15 +111,15 @@ fn rotate<T: Float16>(task: &Task<T>, pairs: Pairs, first: u32, count: u32, angl
 fn copy<T: Float16>(task: &Task<T>, first: u32, count: u32) {
     let taken = taken::<COPIES_AT_ONCE>(first, count).map(|element| element as usize);
     let exact = taken.map(|element| task.source.read(element));
-    let is_there = |i: usize| first + i as u32 * warp::SIZE < count;
     let has_total = task.total.as_const().address() != 0;
     // The last element is another lane's to write: it does not stand in here.
-    let totals: [f32; COPIES_AT_ONCE] = core::array::from_fn(|i| match has_total && is_there(i) {
-        true => task.total.read(taken[i]),
-        false => 0.0,
-    });
+    let totals: [f32; COPIES_AT_ONCE] =
+        core::array::from_fn(|i| match has_total && is_there(first, i, count) {
+            true => task.total.read(taken[i]),
+            false => 0.0,
+        });
     for i in 0..COPIES_AT_ONCE {
-        if is_there(i) {
+        if is_there(first, i, count) {
             let (element, value) = (taken[i], T::from_f32(exact[i]));
             task.target.write(element, value);
             if has_total {

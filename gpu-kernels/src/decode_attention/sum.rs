@@ -46,7 +46,7 @@ impl<T: Float16> Arguments<T> {
 }
 
 /// Blocks whose sums are read at once.
-const AT_ONCE: usize = 8;
+const PARTS_AT_ONCE: usize = 8;
 
 /// Adds the blocks' sums of the pair's heads.
 #[inline(always)]
@@ -65,7 +65,7 @@ fn combine<T: Float16, const DIM: u32>(
         let mut first = 0;
         while first < parts {
             // Past the last part it stands in: all reads are under way together.
-            let places: [usize; AT_ONCE] =
+            let places: [usize; PARTS_AT_ONCE] =
                 core::array::from_fn(|i| head * splits + (first + i).min(parts - 1));
             let stats = places.map(|place| stats.read(place).0);
             let partials = places.map(|place| partials.read(place * DIM as usize + column));
@@ -83,7 +83,7 @@ fn combine<T: Float16, const DIM: u32>(
                     value = math::fma(*partial, factor, value);
                 }
             }
-            first += AT_ONCE;
+            first += PARTS_AT_ONCE;
         }
         out.write(i as usize, T::from_f32(value / sum));
         i += THREADS;

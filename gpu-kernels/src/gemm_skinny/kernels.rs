@@ -55,6 +55,19 @@ pub(super) trait OnePart {
     );
 }
 
+/// A block's part of a product that is not gated.
+#[inline(always)]
+fn write_product<S: OnePart, T: Float16>(
+    weights: &Weights<T>,
+    first: u32,
+    x: (Global<T>, u32),
+    output: Output,
+) {
+    let ahead = || output.added_first(S::W_ROWS, first);
+    let write = |partial, added| output.write(partial, first, added);
+    S::run(weights, first, x, ahead, write);
+}
+
 impl<S: OnePart> Blocks for S {
     type Weights<T: Float16> = Global<T>;
     const THREADS: u32 = <S as OnePart>::THREADS;
@@ -63,18 +76,14 @@ impl<S: OnePart> Blocks for S {
     #[inline(always)]
     fn product<T: Float16>(output: Output, w: Global<T>, (x, m, k): Input<T>) {
         let first = thread::block_idx_x() * S::W_ROWS;
-        let ahead = || output.added_first(S::W_ROWS, first);
-        let write = |partial, added| output.write(partial, first, added);
-        S::run(&Weights::of(w, output.n, k), first, (x, m), ahead, write);
+        write_product::<S, T>(&Weights::of(w, output.n, k), first, (x, m), output);
     }
 
     #[inline(always)]
     fn joint<T: Float16>(parts: [Part<Global<T>>; 3], (x, m, k): Input<T>) {
         let (part, first) = part_of_block(parts, S::W_ROWS);
-        let output = part.output(m);
-        let ahead = || output.added_first(S::W_ROWS, first);
-        let write = |partial, added| output.write(partial, first, added);
-        S::run(&Weights::of(part.w, part.n, k), first, (x, m), ahead, write);
+        let weights = Weights::of(part.w, part.n, k);
+        write_product::<S, T>(&weights, first, (x, m), part.output(m));
     }
 
     #[inline(always)]
