@@ -6,7 +6,8 @@
 //! columns `8·j + 2·pair` and the next of row `16·warp + group`, in `4·j + 2` and `4·j + 3` those of
 //! row `16·warp + group + 8`.
 //!
-//! Each call is made by all threads of a warpgroup, and has ended when it returns.
+//! Each call is made by all threads of a warpgroup, and has ended when it returns; those of
+//! [`Running`] when the next one does.
 
 use crate::{Element, Float16, Shared, platform, thread, warp};
 
@@ -57,6 +58,42 @@ pub fn multiply<T: Float16, S: Sums>(sums: &mut S, a: Tile, b: Tile) {
         sums.multiply_bf16(a.0, b.0);
     } else {
         sums.multiply_f16(a.0, b.0);
+    }
+}
+
+/// Sums that a product may still be added to: `sums = a · bᵀ`, then `sums += a · bᵀ` for one tile
+/// after the other, of which one is multiplied while the next is waited for.
+#[must_use = "the last product is waited for by `finish`"]
+pub struct Running<S>(S);
+
+impl<S: Sums> Running<S> {
+    /// Starts the first product. No other runs meanwhile.
+    #[inline(always)]
+    #[track_caller]
+    pub fn start<T: Float16>(a: Tile, b: Tile) -> Self {
+        Self(if T::IS_BF16 {
+            S::start_bf16(a.0, b.0)
+        } else {
+            S::start_f16(a.0, b.0)
+        })
+    }
+
+    /// Starts the next product, and returns when the one before has ended: its tiles are free.
+    #[inline(always)]
+    #[track_caller]
+    pub fn add<T: Float16>(&mut self, a: Tile, b: Tile) {
+        if T::IS_BF16 {
+            self.0.add_bf16(a.0, b.0);
+        } else {
+            self.0.add_f16(a.0, b.0);
+        }
+    }
+
+    /// The sums, when the last product has ended.
+    #[inline(always)]
+    pub fn finish(mut self) -> S {
+        self.0.wait();
+        self.0
     }
 }
 

@@ -8,6 +8,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_input};
 
+use wgmma::Mode;
+
 /// The launch bounds written in `#[kernel(max_threads = …, min_blocks = …)]`.
 struct LaunchBounds {
     max_threads: Expr,
@@ -66,7 +68,27 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// thread, the array of sums, the descriptors of both tiles.
 #[proc_macro]
 pub fn multiply_tile(call: TokenStream) -> TokenStream {
-    wgmma::multiply_tile(&parse_macro_input!(call as wgmma::Call)).into()
+    wgmma::multiply_tile(Mode::Whole, &parse_macro_input!(call as wgmma::Call)).into()
+}
+
+/// Starts the product of two tiles, whose sums take the place of those there are: as
+/// [`multiply_tile!`].
+#[proc_macro]
+pub fn start_tile(call: TokenStream) -> TokenStream {
+    wgmma::multiply_tile(Mode::Start, &parse_macro_input!(call as wgmma::Call)).into()
+}
+
+/// Starts the product of two tiles, and waits for those started before: as [`multiply_tile!`].
+#[proc_macro]
+pub fn add_tile(call: TokenStream) -> TokenStream {
+    wgmma::multiply_tile(Mode::Add, &parse_macro_input!(call as wgmma::Call)).into()
+}
+
+/// Waits for all products: `wait_for_products!(64, sums)`, registers of a thread and the array of
+/// sums.
+#[proc_macro]
+pub fn wait_for_products(wait: TokenStream) -> TokenStream {
+    wgmma::wait_for_products(&parse_macro_input!(wait as wgmma::Wait)).into()
 }
 
 /// The product of registers and a tile that lies across, as assembly: as [`multiply_tile!`], `a`

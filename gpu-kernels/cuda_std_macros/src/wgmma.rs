@@ -15,6 +15,17 @@ const STEP_ACROSS_UNITS: usize = 128;
 /// Instructions for a tile.
 const STEPS: usize = 4;
 
+/// How a product begins and ends.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// It adds to the sums, and is waited for.
+    Whole,
+    /// It replaces the sums, and is not waited for.
+    Start,
+    /// It adds to the sums; what is waited for are those that were started before.
+    Add,
+}
+
 /// `(shape and types, registers of a thread, sums, a, b)`.
 pub struct Call {
     shape: LitStr,
@@ -52,23 +63,28 @@ impl Call {
 
     /// One block of assembly around the instructions of `steps`: were it several, the assembler
     /// would let each product wait for the one before.
-    fn block(&self, steps: &[String], a: &TokenStream) -> TokenStream {
-        let Self { sums, b, .. } = self;
-        let names = (0..self.registers).map(|i| format_ident!("d{i}"));
-        let indices = (0..self.registers).map(Literal::usize_unsuffixed);
+    fn block(&self, mode: Mode, steps: &[String], a: &TokenStream) -> TokenStream {
+        let b = &self.b;
+        let (sums, pending) = match mode {
+            Mode::Whole => (operands(&self.sums, self.registers, "inout"), 0),
+            Mode::Start => (operands(&self.sums, self.registers, "out"), 1),
+            Mode::Add => (operands(&self.sums, self.registers, "inout"), 1),
+        };
+        let wait = format!("wgmma.wait_group.sync.aligned {pending}; }}}}");
         quote! {
             // SAFETY: the launch promises that the tiles are there; every thread of the warpgroup
             // executes it.
             unsafe {
                 asm!(
-                    "{{ .reg .pred add; .reg .b64 at, bt; setp.eq.b32 add, 0, 0;",
+                    "{{ .reg .pred add, set; .reg .b64 at, bt;",
+                    "setp.eq.b32 add, 0, 0; setp.ne.b32 set, 0, 0;",
                     "wgmma.fence.sync.aligned;",
                     #(#steps,)*
                     "wgmma.commit_group.sync.aligned;",
-                    "wgmma.wait_group.sync.aligned 0; }}",
+                    #wait,
                     #a
                     b = in(reg64) #b,
-                    #(#names = inout(reg32) #sums[#indices],)*
+                    #sums
                     options(nostack),
                 );
             }
@@ -76,18 +92,30 @@ impl Call {
     }
 }
 
+/// The sums as operands of a direction, named as in [`Call::places`].
+fn operands(sums: &Ident, registers: usize, direction: &str) -> TokenStream {
+    let direction = format_ident!("{direction}");
+    let names = (0..registers).map(|i| format_ident!("d{i}"));
+    let indices = (0..registers).map(Literal::usize_unsuffixed);
+    quote!(#(#names = #direction(reg32) #sums[#indices],)*)
+}
+
 /// The product of two tiles.
-pub fn multiply_tile(call: &Call) -> TokenStream {
+pub fn multiply_tile(mode: Mode, call: &Call) -> TokenStream {
     let (shape, places, a) = (call.shape.value(), call.places(), &call.a);
     let step = |step| {
         let units = step * STEP_UNITS;
+        let adds = match (mode, step) {
+            (Mode::Start, 0) => "set",
+            _ => "add",
+        };
         format!(
             "add.s64 at, {{a}}, {units}; add.s64 bt, {{b}}, {units}; \
-             wgmma.mma_async.sync.aligned.{shape} {{{{{places}}}}}, at, bt, add, 1, 1, 0, 0;"
+             wgmma.mma_async.sync.aligned.{shape} {{{{{places}}}}}, at, bt, {adds}, 1, 1, 0, 0;"
         )
     };
     let steps: Vec<String> = (0..STEPS).map(step).collect();
-    call.block(&steps, &quote!(a = in(reg64) #a,))
+    call.block(mode, &steps, &quote!(a = in(reg64) #a,))
 }
 
 /// The product of registers and a tile that lies across.
@@ -111,5 +139,31 @@ pub fn multiply_registers(call: &Call) -> TokenStream {
         );
         quote!(#name = in(reg32) #a[#step][#word],)
     });
-    call.block(&steps, &quote!(#(#words)*))
+    call.block(Mode::Whole, &steps, &quote!(#(#words)*))
+}
+
+/// `(registers of a thread, sums)`.
+pub struct Wait {
+    registers: usize,
+    sums: Ident,
+}
+
+impl Parse for Wait {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let registers = input.parse::<LitInt>()?.base10_parse()?;
+        input.parse::<Token![,]>()?;
+        let sums = input.call(Ident::parse_any)?;
+        Ok(Self { registers, sums })
+    }
+}
+
+/// The end of all products. The sums are its operands, so that nothing reads them before it.
+pub fn wait_for_products(wait: &Wait) -> TokenStream {
+    let sums = operands(&wait.sums, wait.registers, "inout");
+    let names: Vec<String> = (0..wait.registers).map(|i| format!("{{d{i}}}")).collect();
+    let text = format!("wgmma.wait_group.sync.aligned 0; // {}", names.join(" "));
+    quote! {
+        // SAFETY: every thread of the warpgroup executes it.
+        unsafe { asm!(#text, #sums options(nostack)) }
+    }
 }

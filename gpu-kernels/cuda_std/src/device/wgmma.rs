@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use cuda_std_macros::{multiply_registers, multiply_tile};
+use cuda_std_macros::{add_tile, multiply_registers, multiply_tile, start_tile, wait_for_products};
 
 /// Sums that a warpgroup multiplies into.
 pub trait WarpgroupSums {
@@ -10,6 +10,16 @@ pub trait WarpgroupSums {
     fn multiply_bf16(&mut self, a: u64, b: u64);
     /// Adds the product of two tiles of `f16`.
     fn multiply_f16(&mut self, a: u64, b: u64);
+    /// Starts the product of two tiles of `bf16`.
+    fn start_bf16(a: u64, b: u64) -> Self;
+    /// Starts the product of two tiles of `f16`.
+    fn start_f16(a: u64, b: u64) -> Self;
+    /// Starts adding the product of two tiles of `bf16`, and waits for those started before.
+    fn add_bf16(&mut self, a: u64, b: u64);
+    /// Starts adding the product of two tiles of `f16`, and waits for those started before.
+    fn add_f16(&mut self, a: u64, b: u64);
+    /// Waits for all products.
+    fn wait(&mut self);
     /// Adds the product of `bf16` in registers and a tile that lies across.
     fn multiply_registers_bf16(&mut self, a: &[[u32; 4]; 4], b: u64);
     /// Adds the product of `f16` in registers and a tile that lies across.
@@ -27,6 +37,35 @@ macro_rules! sums {
             #[inline(always)]
             fn multiply_f16(&mut self, a: u64, b: u64) {
                 multiply_tile!($f16, $count, self, a, b);
+            }
+
+            #[inline(always)]
+            fn start_bf16(a: u64, b: u64) -> Self {
+                let mut sums = [0.0; $count];
+                start_tile!($bf16, $count, sums, a, b);
+                sums
+            }
+
+            #[inline(always)]
+            fn start_f16(a: u64, b: u64) -> Self {
+                let mut sums = [0.0; $count];
+                start_tile!($f16, $count, sums, a, b);
+                sums
+            }
+
+            #[inline(always)]
+            fn add_bf16(&mut self, a: u64, b: u64) {
+                add_tile!($bf16, $count, self, a, b);
+            }
+
+            #[inline(always)]
+            fn add_f16(&mut self, a: u64, b: u64) {
+                add_tile!($f16, $count, self, a, b);
+            }
+
+            #[inline(always)]
+            fn wait(&mut self) {
+                wait_for_products!($count, self);
             }
 
             #[inline(always)]

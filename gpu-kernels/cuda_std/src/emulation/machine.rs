@@ -48,6 +48,8 @@ pub struct Machine {
     pub barriers: super::mbarrier::Barriers,
     /// The product that threads of each warpgroup wait for.
     pub products: Vec<Option<super::warpgroup::Group>>,
+    /// The product that each thread has started and not waited for.
+    pub running_products: Vec<Option<(super::warpgroup::Product, Site)>>,
     static_shared: HashMap<(&'static str, u32, u32), u64>,
     dynamic_shared: u64,
 }
@@ -90,6 +92,7 @@ impl Machine {
             bulk_copies: Default::default(),
             barriers: Default::default(),
             products: Vec::new(),
+            running_products: Vec::new(),
             static_shared: HashMap::new(),
             dynamic_shared: 0,
         }
@@ -110,6 +113,8 @@ impl Machine {
         self.products.clear();
         self.products
             .resize_with((threads as usize).div_ceil(THREADS), || None);
+        self.running_products.clear();
+        self.running_products.resize(threads as usize, None);
         self.static_shared.clear();
         self.memory.start_block();
         let bytes = self.config.dynamic_shared as usize;

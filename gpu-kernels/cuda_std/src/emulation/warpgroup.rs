@@ -113,6 +113,22 @@ pub fn multiply(product: Product, left: Left, sums: &mut [f32], site: Site) {
     }
 }
 
+/// Starts a product of tiles, which are read as late as they may be: by [`end_running`].
+pub fn start(product: Product, site: Site) {
+    with(|m| {
+        let thread = m.current as usize;
+        m.running_products[thread] = Some((product, site));
+    });
+}
+
+/// Takes part in the product that the thread has started.
+pub fn end_running(sums: &mut [f32]) {
+    let running = with(|m| m.running_products[m.current as usize].take());
+    if let Some((product, site)) = running {
+        multiply(product, Left::default(), sums, site);
+    }
+}
+
 impl Machine {
     /// The running thread reaches a product. The last one gets the group; the others wait.
     fn join_product(&mut self, product: Product, share: Share, site: Site) -> Option<Group> {

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crate::emulation::machine::with;
-use crate::emulation::warpgroup::{Left, Product, multiply};
+use crate::emulation::warpgroup::{Left, Product, end_running, multiply, start};
 
 /// Sums that a warpgroup multiplies into.
 pub trait WarpgroupSums {
@@ -13,6 +13,20 @@ pub trait WarpgroupSums {
     /// Adds the product of two tiles of `f16`.
     #[track_caller]
     fn multiply_f16(&mut self, a: u64, b: u64);
+    /// Starts the product of two tiles of `bf16`.
+    #[track_caller]
+    fn start_bf16(a: u64, b: u64) -> Self;
+    /// Starts the product of two tiles of `f16`.
+    #[track_caller]
+    fn start_f16(a: u64, b: u64) -> Self;
+    /// Starts adding the product of two tiles of `bf16`, and waits for those started before.
+    #[track_caller]
+    fn add_bf16(&mut self, a: u64, b: u64);
+    /// Starts adding the product of two tiles of `f16`, and waits for those started before.
+    #[track_caller]
+    fn add_f16(&mut self, a: u64, b: u64);
+    /// Waits for all products.
+    fn wait(&mut self);
     /// Adds the product of `bf16` in registers and a tile that lies across.
     #[track_caller]
     fn multiply_registers_bf16(&mut self, a: &[[u32; 4]; 4], b: u64);
@@ -32,6 +46,34 @@ impl<const COUNT: usize> WarpgroupSums for [f32; COUNT] {
     fn multiply_f16(&mut self, a: u64, b: u64) {
         let product = Product::of_tiles(false, a, b);
         multiply(product, Left::default(), self, Location::caller());
+    }
+
+    #[track_caller]
+    fn start_bf16(a: u64, b: u64) -> Self {
+        start(Product::of_tiles(true, a, b), Location::caller());
+        [0.0; COUNT]
+    }
+
+    #[track_caller]
+    fn start_f16(a: u64, b: u64) -> Self {
+        start(Product::of_tiles(false, a, b), Location::caller());
+        [0.0; COUNT]
+    }
+
+    #[track_caller]
+    fn add_bf16(&mut self, a: u64, b: u64) {
+        end_running(self);
+        start(Product::of_tiles(true, a, b), Location::caller());
+    }
+
+    #[track_caller]
+    fn add_f16(&mut self, a: u64, b: u64) {
+        end_running(self);
+        start(Product::of_tiles(false, a, b), Location::caller());
+    }
+
+    fn wait(&mut self) {
+        end_running(self);
     }
 
     #[track_caller]
