@@ -26,6 +26,10 @@ const REPLAYS: usize = 21;
 /// Microseconds that a graph takes at least: its own start and end, some seven, do not count in that.
 const GRAPH_US: f64 = 3000.0;
 
+/// Seconds of the same launches before their time is taken: a device that computes at its limit of
+/// power slows down only after some time.
+const WARM_UP_S: f64 = 0.2;
+
 /// Bytes over which launches of a graph rotate, so that none finds its operands in the L2 cache.
 pub const ROTATED_BYTES: usize = 512 << 20;
 
@@ -101,16 +105,19 @@ impl Bench {
         count: usize,
         mut queue: impl FnMut(usize) -> Result<()>,
     ) -> Result<f64> {
-        let few = self.replayed_us(count, 2, &mut queue)?;
+        let few = self.replayed_us(count, [0, 2], &mut queue)?;
         let many = (GRAPH_US / few).ceil() as usize;
-        self.replayed_us(many.next_multiple_of(count), REPLAYS, queue)
+        let many = many.next_multiple_of(count);
+        let warm_ups = (WARM_UP_S * 1e6 / (few * many as f64)).ceil() as usize;
+        self.replayed_us(many, [warm_ups, REPLAYS], queue)
     }
 
-    /// Microseconds of one of `count` launches in a graph, the median of so many replays.
+    /// Microseconds of one of `count` launches in a graph: the median of so many replays, after so
+    /// many others.
     fn replayed_us(
         &self,
         count: usize,
-        replays: usize,
+        [warm_ups, replays]: [usize; 2],
         mut queue: impl FnMut(usize) -> Result<()>,
     ) -> Result<f64> {
         let mut graph = Graph::capture(&self.stream, || (0..count).try_for_each(&mut queue))?;
@@ -118,8 +125,8 @@ impl Bench {
             Event::timing(self.context())?,
             Event::timing(self.context())?,
         );
-        let mut times = Vec::with_capacity(replays);
-        for _ in 0..replays {
+        let mut times = Vec::with_capacity(warm_ups + replays);
+        for _ in 0..warm_ups + replays {
             self.stream.record(&start)?;
             // SAFETY: the buffers of the launches outlive this call.
             unsafe { graph.launch(&self.stream) }?;
@@ -127,6 +134,7 @@ impl Bench {
             end.synchronize()?;
             times.push(f64::from(end.milliseconds_since(&start)?) * 1e3 / count as f64);
         }
+        let times = &mut times[warm_ups..];
         times.sort_by(f64::total_cmp);
         Ok(times[replays / 2])
     }

@@ -20,7 +20,7 @@ enum Form {
     Plain,
     /// Addresses, or a map of `w`, and a residual.
     Skinny { box_rows: Option<u32> },
-    /// Tensor maps.
+    /// Tensor maps, and a residual.
     Maps { rows: u32, columns: u32 },
 }
 
@@ -174,8 +174,8 @@ impl Candidate {
             };
             // No bias, and no residual.
             let launch = match self.form {
-                Form::Skinny { .. } => launch.address(0).address(0),
-                Form::Plain | Form::Maps { .. } => launch.address(0),
+                Form::Skinny { .. } | Form::Maps { .. } => launch.address(0).address(0),
+                Form::Plain => launch.address(0),
             };
             let launch = launch.value(&sizes[0]).value(&sizes[1]).value(&sizes[2]);
             // SAFETY: the operands have these sizes.

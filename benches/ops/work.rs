@@ -193,11 +193,11 @@ fn cases_of(geometry: &Geometry) -> Vec<Case> {
         add("o", product(hidden, q_heads * dim));
         add("gate, up", product(intermediate, hidden));
         add("down", product(hidden, intermediate));
+        let (n, k) = (intermediate, hidden);
+        add("gated", Work::GatedProduct { m, n, k });
         if m <= DECODE_ROWS {
-            let (n, n_kv, k) = (q_heads * dim, kv_heads * dim, hidden);
+            let (n, n_kv) = (q_heads * dim, kv_heads * dim);
             add("q, k, v", Work::JointProduct { m, n, n_kv, k });
-            let n = intermediate;
-            add("gated", Work::GatedProduct { m, n, k });
             add("head", product(vocabulary, hidden));
         }
         let rows = m;

@@ -15,12 +15,12 @@ impl Cuda {
         x: &Activation,
         projections: &mut [Projection<'_, Self>],
     ) -> Result<()> {
+        let kernels = &self.kernels.product;
         let joint = (2..=MAX_JOINT).contains(&projections.len());
-        if joint && self.fuses(x.rows, projections) {
+        if joint && all(x.rows, projections, |size| kernels.fuses(size)) {
             let multiply = |halves: DeviceSlice<'_, bf16>| {
                 let x = (halves, x.rows, x.width);
-                let fused = &self.kernels.product.fused;
-                with_parts(projections, |parts| fused.joint(parts, x, &self.stream))
+                with_parts(projections, |parts| kernels.joint(parts, x, &self.stream))
             };
             return self.launch(|| self.with_halves(x, multiply));
         }
@@ -29,7 +29,7 @@ impl Cuda {
                 let with = (projection.weight, projection.bias);
                 let out = projection.out.write_floats()?;
                 let product = product((halves, x.rows), with, &out);
-                self.kernels.product.multiply(&product, &self.stream)?;
+                kernels.multiply(&product, &self.stream)?;
             }
             Ok(())
         };
@@ -43,8 +43,9 @@ impl Cuda {
         x: &Activation,
         mut projection: Projection<'_, Self>,
     ) -> Result<()> {
+        let kernels = &self.kernels.product;
         let one = std::slice::from_mut(&mut projection);
-        if !self.fuses(x.rows, one) {
+        if !all(x.rows, one, |size| kernels.extends(size)) {
             self.multiply(x, one)?;
             return self.add(residual, projection.out);
         }
@@ -52,7 +53,7 @@ impl Cuda {
         let multiply = |halves: DeviceSlice<'_, bf16>| {
             let with = (projection.weight, projection.bias);
             let product = product((halves, x.rows), with, &out);
-            Ok(self.kernels.product.fused.add(&product, &self.stream)?)
+            Ok(kernels.add(&product, &self.stream)?)
         };
         self.launch(|| self.with_halves(x, multiply))
     }
@@ -65,9 +66,10 @@ impl Cuda {
         normed: &mut Activation,
         mut both: [Projection<'_, Self>; 2],
     ) -> Result<()> {
+        let kernels = &self.kernels.product;
         self.rms_norm(x, norm.weight, norm.eps, normed)?;
         let has_bias = both.iter().any(|projection| projection.bias.is_some());
-        if has_bias || !self.fuses(x.rows, &both) {
+        if has_bias || !all(x.rows, &both, |size| kernels.extends(size)) {
             self.multiply(normed, &mut both)?;
             let [gate, up] = both;
             return self.swiglu(gate.out, up.out);
@@ -81,20 +83,16 @@ impl Cuda {
             n: gate.weight.rows,
             k: gate.weight.cols,
         };
-        let multiply = |halves: DeviceSlice<'_, bf16>| {
-            let fused = &self.kernels.product.fused;
-            Ok(fused.gated(&gated, halves, &self.stream)?)
-        };
+        let multiply =
+            |halves: DeviceSlice<'_, bf16>| Ok(kernels.gated(&gated, halves, &self.stream)?);
         self.launch(|| self.with_halves(normed, multiply))
     }
+}
 
-    /// Whether all of `projections` of `m` rows are better computed with their neighbours.
-    fn fuses(&self, m: usize, projections: &[Projection<'_, Self>]) -> bool {
-        projections.iter().all(|projection| {
-            let weight = projection.weight;
-            self.kernels.product.fuses([m, weight.rows, weight.cols])
-        })
-    }
+/// Whether the sizes `[m, n, k]` of all of `projections` of `m` rows are such.
+fn all(m: usize, projections: &[Projection<'_, Cuda>], such: impl Fn([usize; 3]) -> bool) -> bool {
+    let mut weights = projections.iter().map(|projection| projection.weight);
+    weights.all(|weight| such([m, weight.rows, weight.cols]))
 }
 
 /// The product of so many rows with a weight.

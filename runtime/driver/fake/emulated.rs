@@ -17,7 +17,7 @@ const LAUNCH_FAILED: u32 = 719;
 
 /// The kernels that a test may launch: those of the backend's type, for the sizes of heads that
 /// tests use.
-const KERNELS: [&Kernel; 53] = [
+const KERNELS: [&Kernel; 54] = [
     &embedding::EMBED_BF16,
     &rmsnorm::RMSNORM_BF16,
     &swiglu::SWIGLU_BF16,
@@ -52,6 +52,7 @@ const KERNELS: [&Kernel; 53] = [
     &gemm::GEMM_LARGE_BF16,
     &gemm_wgmma::GEMM_WGMMA_128_BF16,
     &gemm_wgmma::GEMM_WGMMA_256_BF16,
+    &gemm_wgmma::GEMM_WGMMA_GATED_BF16,
     &rope::ROPE_HALVES_BF16,
     &rope::ROPE_NEIGHBOURS_BF16,
     &prefill::PREFILL_ATTENTION_64_BF16,

@@ -8,11 +8,8 @@ use gpu_kernels::{gemm, gemm_wgmma, gemv};
 use super::super::super::tuning::ProductKernel;
 use super::super::{function, sizes};
 use super::weights::launch;
-use super::{Product, Weights};
-use crate::driver::{Function, Launch, Module, Result, Stream, TensorMap};
-
-/// Columns of which the kernels of `gemm_wgmma.rs` take whole ones.
-const WARPGROUP_COLUMNS: usize = 8;
+use super::{Product, Warpgroups, Weights};
+use crate::driver::{Function, Launch, Module, Result, Stream};
 
 /// Kernels by the most rows they take.
 type ByRows<const N: usize> = [(SkinnyShape, &'static Kernel); N];
@@ -52,13 +49,6 @@ pub enum Family {
     Warpgroups(Warpgroups),
 }
 
-/// A kernel of `gemm_wgmma.rs`.
-pub struct Warpgroups {
-    tile: gemm_wgmma::TileShape,
-    kernel: Function,
-    multiprocessors: usize,
-}
-
 impl Family {
     pub fn load(module: &Module, kernel: ProductKernel) -> Result<Self> {
         Ok(match kernel {
@@ -78,16 +68,14 @@ impl Family {
             ProductKernel::GemmLarge => {
                 Self::Tiles(gemm::LARGE, function(module, &gemm::GEMM_LARGE_BF16)?)
             }
-            ProductKernel::GemmWgmma128 => Self::Warpgroups(Warpgroups {
-                tile: gemm_wgmma::NARROW,
-                kernel: function(module, &gemm_wgmma::GEMM_WGMMA_128_BF16)?,
-                multiprocessors: module.context().device().multiprocessors as usize,
-            }),
-            ProductKernel::GemmWgmma256 => Self::Warpgroups(Warpgroups {
-                tile: gemm_wgmma::WIDE,
-                kernel: function(module, &gemm_wgmma::GEMM_WGMMA_256_BF16)?,
-                multiprocessors: module.context().device().multiprocessors as usize,
-            }),
+            ProductKernel::GemmWgmma128 => {
+                let kernel = &gemm_wgmma::GEMM_WGMMA_128_BF16;
+                Self::Warpgroups(Warpgroups::load(module, gemm_wgmma::NARROW, kernel)?)
+            }
+            ProductKernel::GemmWgmma256 => {
+                let kernel = &gemm_wgmma::GEMM_WGMMA_256_BF16;
+                Self::Warpgroups(Warpgroups::load(module, gemm_wgmma::WIDE, kernel)?)
+            }
         })
     }
 
@@ -104,10 +92,9 @@ impl Family {
                 Some(product.run_skinny(kernel, shape, stream))
             }
             Self::Tiles(tile, kernel) => Some(product.run_tiles(kernel, tile, stream)),
-            Self::Warpgroups(warpgroups) => product
-                .n
-                .is_multiple_of(WARPGROUP_COLUMNS)
-                .then(|| product.run_warpgroups(warpgroups, stream)),
+            Self::Warpgroups(warpgroups) => {
+                Warpgroups::takes(product.n).then(|| warpgroups.multiply(product, false, stream))
+            }
         }
     }
 }
@@ -183,26 +170,5 @@ impl<'a> Product<'a> {
             .buffer_mut(self.out)
             .buffer(self.x);
         self.bias(weights.append(launch))
-    }
-
-    fn run_warpgroups(&'a self, warpgroups: &'a Warpgroups, stream: &Stream) -> Result<()> {
-        let Warpgroups {
-            tile,
-            kernel,
-            multiprocessors,
-        } = warpgroups;
-        let [m, n, k] = self.check(kernel)?;
-        let tiles = m.div_ceil(tile.rows) as usize * n.div_ceil(tile.columns) as usize;
-        let [blocks] = sizes(kernel, [tiles.min(*multiprocessors)])?;
-        let x = TensorMap::new(self.x, [self.m, self.k], tile.rows)?;
-        let w = TensorMap::new(self.w, [self.n, self.k], tile.columns)?;
-        let launch = Launch::new(kernel, [blocks, 1, 1], [gemm_wgmma::THREADS, 1, 1])
-            .shared_bytes(tile.shared_bytes)
-            .buffer_mut(self.out)
-            .value(&x)
-            .value(&w);
-        let launch = self.bias(launch).value(&m).value(&n).value(&k);
-        // SAFETY: every buffer has the elements of its shape, and the maps are of them.
-        unsafe { launch.run(stream) }
     }
 }

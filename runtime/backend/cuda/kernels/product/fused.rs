@@ -105,8 +105,7 @@ impl Fused {
         stream: &Stream,
     ) -> Result<()> {
         let (shape, kernel) = self.gated.of([gated.m, 2 * gated.n, gated.k])?;
-        check_lengths(kernel, &[("x", x.len(), gated.m * gated.k)])?;
-        let [m, n, k] = gated.check(kernel)?;
+        let [m, n, k] = gated.check(kernel, x)?;
         let shape = shape.gated();
         let weights = |w| Weights::new(&shape, w, [gated.n, gated.k]);
         let (gate, up) = (weights(gated.gate)?, weights(gated.up)?);
@@ -138,13 +137,15 @@ impl Alternatives {
     }
 }
 
-impl<'a> Gated<'a> {
-    fn check(&self, kernel: &Function) -> Result<[u32; 3]> {
+impl Gated<'_> {
+    /// Sizes as kernels take them.
+    pub(super) fn check(&self, kernel: &Function, x: DeviceSlice<'_, bf16>) -> Result<[u32; 3]> {
         let Self { m, n, k, .. } = *self;
         check_depth(kernel, k)?;
         check_lengths(
             kernel,
             &[
+                ("x", x.len(), m * k),
                 ("out", self.out.len(), m * n),
                 ("gate", self.gate.len(), n * k),
                 ("up", self.up.len(), n * k),

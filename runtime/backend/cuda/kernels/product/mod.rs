@@ -3,9 +3,10 @@
 mod family;
 mod fused;
 mod fused_names;
+mod warpgroups;
 mod weights;
 
-use gpu_kernels::gemm;
+use gpu_kernels::{gemm, gemm_wgmma};
 use half::bf16;
 
 use super::super::tuning::{Choices, ProductRule};
@@ -13,9 +14,11 @@ use super::{check_lengths, function, refused, sizes};
 use crate::driver::{DeviceSlice, DeviceSliceMut, Function, Launch, Module, Result, Stream};
 
 use family::Family;
+use fused::Fused;
+use warpgroups::Warpgroups;
 use weights::Weights;
 
-pub use fused::{Fused, Gated, MAX_JOINT, Part};
+pub use fused::{Gated, MAX_JOINT, Part};
 
 /// The kernels that the table of choices names.
 pub struct Kernels {
@@ -23,7 +26,9 @@ pub struct Kernels {
     /// Takes what no rule does.
     large: Function,
     /// Products of a few rows with their neighbours.
-    pub fused: Fused,
+    fused: Fused,
+    /// The gate of many rows, if warpgroups are chosen for any.
+    gate: Option<Warpgroups>,
 }
 
 /// `out = x · wᵀ + bias`: `out [m, n]`, `x [m, k]`, `w [n, k]`, `bias [n]`.
@@ -40,8 +45,13 @@ pub struct Product<'a> {
 impl Kernels {
     pub fn load(module: &Module, choices: &Choices) -> Result<Self> {
         let load = |rule: &ProductRule| Ok((*rule, Family::load(module, rule.kernel)?));
+        let chosen: Vec<_> = choices.product.iter().map(load).collect::<Result<_>>()?;
+        let warpgroups = |(_, family): &(_, Family)| matches!(family, Family::Warpgroups(_));
+        let kernel = &gemm_wgmma::GEMM_WGMMA_GATED_BF16;
+        let load_gate = || Warpgroups::load(module, gemm_wgmma::GATED, kernel);
         Ok(Self {
-            chosen: choices.product.iter().map(load).collect::<Result<_>>()?,
+            gate: chosen.iter().any(warpgroups).then(load_gate).transpose()?,
+            chosen,
             large: function(module, &gemm::GEMM_LARGE_BF16)?,
             fused: Fused::load(module, choices.fused_products)?,
         })
@@ -58,12 +68,62 @@ impl Kernels {
 }
 
 impl Kernels {
+    /// `out += x · wᵀ + bias`, of a size that it [`Self::extends`].
+    pub fn add(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
+        match self.warpgroups([product.m, product.n, product.k]) {
+            Some(warpgroups) => warpgroups.multiply(product, true, stream),
+            None => self.fused.add(product, stream),
+        }
+    }
+
+    /// The products of `x [m, k]` and the weights of each of `parts`, of sizes that it
+    /// [`Self::fuses`].
+    pub fn joint(
+        &self,
+        parts: &[Part<'_>],
+        x: (DeviceSlice<'_, bf16>, usize, usize),
+        stream: &Stream,
+    ) -> Result<()> {
+        self.fused.joint(parts, x, stream)
+    }
+
+    /// Both products of `x [m, k]` and the gate, of a size that it [`Self::extends`].
+    pub fn gated(
+        &self,
+        gated: &Gated<'_>,
+        x: DeviceSlice<'_, bf16>,
+        stream: &Stream,
+    ) -> Result<()> {
+        match (&self.gate, self.warpgroups([gated.m, gated.n, gated.k])) {
+            (Some(gate), Some(_)) => gate.gate(gated, x, stream),
+            _ => self.fused.gated(gated, x, stream),
+        }
+    }
+
+    /// Whether products `[m, n, k]` and what follows them, a sum or a gate, are one launch.
+    pub fn extends(&self, size: [usize; 3]) -> bool {
+        self.fuses(size) || self.warpgroups(size).is_some()
+    }
+
     /// Whether [`Fused`] should take products `[m, n, k]`: those of one row, which wait for launches
     /// more than for memory, and those for which its family of kernels is chosen anyway.
     pub fn fuses(&self, size: [usize; 3]) -> bool {
         let [m, ..] = size;
+        Fused::takes(m) && (m == 1 || matches!(self.first(size), Some(Family::Skinny(_))))
+    }
+
+    /// The warpgroups that products `[m, n, k]` are for, if any.
+    fn warpgroups(&self, size @ [m, n, _]: [usize; 3]) -> Option<&Warpgroups> {
+        match self.first(size) {
+            Some(Family::Warpgroups(chosen)) if m > 1 && Warpgroups::takes(n) => Some(chosen),
+            _ => None,
+        }
+    }
+
+    /// What is chosen for products `[m, n, k]`.
+    fn first(&self, size: [usize; 3]) -> Option<&Family> {
         let chosen = self.chosen.iter().find(|(rule, _)| rule.fits(size));
-        Fused::takes(m) && (m == 1 || matches!(chosen, Some((_, Family::Skinny(_)))))
+        chosen.map(|(_, family)| family)
     }
 }
 
@@ -123,8 +183,9 @@ mod tests {
         pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum()
     }
 
-    /// Multiplies on a device, and gives how far the result is from sums in 64 bits.
-    fn error((ordinal, tuning): (u32, &Tuning), [m, n, k]: [usize; 3]) -> f64 {
+    /// Multiplies on a device, and gives how far the result is from sums in 64 bits; where products
+    /// of this size are added to what there is, after a second time too.
+    fn error((ordinal, tuning): (u32, &Tuning), size @ [m, n, k]: [usize; 3]) -> f64 {
         let context = Context::new(Device::open(ordinal).unwrap()).unwrap();
         let (stream, kernels) = (
             Stream::new(&context).unwrap(),
@@ -144,9 +205,14 @@ mod tests {
             k,
         };
         kernels.product.multiply(&product, &stream).unwrap();
+        let extends = kernels.product.extends(size);
+        if extends {
+            kernels.product.add(&product, &stream).unwrap();
+        }
+        let times = if extends { 2.0 } else { 1.0 };
         let differences = out.to_host(&stream).unwrap().into_iter().enumerate();
-        let differences =
-            differences.map(|(i, got)| (f64::from(got) - dot([&x, &w], [i / n, i % n], k)).abs());
+        let differences = differences
+            .map(|(i, got)| (f64::from(got) - times * dot([&x, &w], [i / n, i % n], k)).abs());
         differences.fold(0.0, f64::max)
     }
 
@@ -178,8 +244,11 @@ mod tests {
         let stream = Stream::new(&context).unwrap();
         let kernels = Kernels::load(&context, &Tuning::newest(), None).unwrap();
         let columns = 16 * context.device().multiprocessors as usize;
-        // Rows that are short, columns that are few, and enough of both for blocks that stay.
-        for [m, n, k] in [[8, columns, 64], [9, 24, 64], [9, columns, 2056]] {
+        // Rows that are short, columns that are few, enough of both for blocks that stay, and many
+        // rows.
+        let few_rows = [[8, columns, 64], [9, 24, 64], [9, columns, 2056]];
+        for size @ [m, n, k] in few_rows.into_iter().chain([[66, 24, 64], [130, 136, 72]]) {
+            assert!(kernels.product.extends(size), "{size:?}");
             let x = numbers(m * k, 1, 0);
             let (gate, up) = (numbers(n * k, 5, 3), numbers(n * k, 11, 7));
             let upload = |values: &[bf16]| DeviceBuffer::from_host(&stream, "x", values).unwrap();
@@ -193,8 +262,8 @@ mod tests {
                 n,
                 k,
             };
-            let fused = &kernels.product.fused;
-            fused.gated(&gated, x_buffer.as_slice(), &stream).unwrap();
+            let x_slice = x_buffer.as_slice();
+            kernels.product.gated(&gated, x_slice, &stream).unwrap();
             for (i, got) in out.to_host(&stream).unwrap().into_iter().enumerate() {
                 let [gate, up] = [&gate, &up].map(|w| dot([&x, w], [i / n, i % n], k));
                 let want = gate / (1.0 + (-gate).exp()) * up;
