@@ -102,13 +102,23 @@ pub fn check_gated<T: Float16, W: Weights<T>>(
         multiply(target, x_buffer, gate_weights, up_weights, m, n, k);
     })
     .unwrap();
-    let x = wide(&x);
-    let gates = product(&x, &wide(&gate), k).into_iter();
-    let gates = gates.zip(product(&x, &wide(&up), k));
-    let want: Vec<f64> = gates.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
     let what = format!("{} of {m}×{n}×{k}", kernel.name);
+    compare_gated(&what, &gpu.download(out), [&x, &gate, &up], [n, k]);
+}
+
+/// Compares what a kernel gave with the gate of products of rows of `k` elements, in 64 bits.
+pub fn compare_gated<T: Float16>(
+    what: &str,
+    got: &[T],
+    [x, gate, up]: [&[T]; 3],
+    [n, k]: [usize; 2],
+) {
+    let x = wide(x);
+    let gates = product(&x, &wide(gate), k).into_iter();
+    let gates = gates.zip(product(&x, &wide(up), k));
+    let want: Vec<f64> = gates.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
     // Rounded to 16 bits, eight of them significant in `bf16`.
-    compare(&what, &wide(&gpu.download(out)), &want, n, 1e-5);
+    compare(what, &wide(got), &want, n, 1e-5);
 }
 
 /// The kernels for bf16, and whether only Hopper has them.

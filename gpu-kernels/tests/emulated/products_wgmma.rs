@@ -4,7 +4,7 @@ use cuda_std::{Float16, Global, GlobalMut, Kernel, TensorMap, bf16, f16};
 use gpu_kernels::gemm_wgmma::{self as gemm, TileShape};
 
 use crate::device::{Gpu, LaunchConfig, has_wgmma};
-use crate::products_skinny::product;
+use crate::products_skinny::{compare_gated, product};
 use crate::support::{Random, cases, compare, null, wide, wide_f32};
 
 type Product = fn(GlobalMut<f32>, TensorMap, TensorMap, Global<f32>, Global<f32>, u32, u32, u32);
@@ -79,13 +79,8 @@ fn check_gated<T: Float16>(
         multiply(target, x_map, gate_map, up_map, m, n, k);
     })
     .unwrap();
-    let x = wide(&x);
-    let gates = product(&x, &wide(&gate), k).into_iter();
-    let gates = gates.zip(product(&x, &wide(&up), k));
-    let want: Vec<f64> = gates.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
     let what = format!("{} of {m}×{n}×{k}", kernel.name);
-    // Rounded to 16 bits, eight of them significant in `bf16`.
-    compare(&what, &wide(&gpu.download(out)), &want, n, 1e-5);
+    compare_gated(&what, &gpu.download(out), [&x, &gate, &up], [n, k]);
 }
 
 const WIDE_BF16: (&Kernel, Product, TileShape) = (
