@@ -29,6 +29,8 @@ mod kcache_hot;
 mod kcache_model;
 #[path = "../../gpu-kernels/tests/emulated/kcache_reference.rs"]
 mod kcache_reference;
+#[path = "../../gpu-kernels/tests/emulated/kcache_setup.rs"]
+mod kcache_setup;
 #[path = "../../gpu-kernels/tests/emulated/kcache_step.rs"]
 mod kcache_step;
 #[path = "../../gpu-kernels/tests/emulated/kcache_traced.rs"]

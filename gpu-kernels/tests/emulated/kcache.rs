@@ -7,7 +7,8 @@ use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 
 use crate::device::has_wgmma;
-use crate::kcache_step::{Setup, Step, Variant};
+use crate::kcache_setup::Setup;
+use crate::kcache_step::{Step, Variant};
 
 /// The kernels for a size of heads: keys in registers, and copied ahead.
 pub type Variants<T> = [Variant<T>; 2];

@@ -5,7 +5,8 @@ use gpu_kernels::kcache_attention::hot_rows::{FETCHED, NO_POSITION, NO_SLOT};
 
 use crate::kcache::{BF16_64, available};
 use crate::kcache_model::Model;
-use crate::kcache_step::{Setup, Step};
+use crate::kcache_setup::Setup;
+use crate::kcache_step::Step;
 use crate::support::Random;
 
 /// A step, and models of the hot rows of its pairs.

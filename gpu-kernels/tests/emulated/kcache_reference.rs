@@ -4,7 +4,8 @@ use cuda_std::Float16;
 use gpu_kernels::select_rows::GroupScore;
 use gpu_kernels::v_combine::Weighting;
 
-use crate::kcache_step::{Setup, Step};
+use crate::kcache_setup::Setup;
+use crate::kcache_step::Step;
 use crate::support::{compare, dot, softmax, wide, wide_f32};
 
 /// The squared error of rounding the output to 16 bits.

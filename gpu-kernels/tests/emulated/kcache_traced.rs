@@ -6,7 +6,8 @@ use gpu_kernels::kcache_attention::{self as fused, MARKS, Mark};
 
 use crate::device::has_wgmma;
 use crate::kcache::BF16_64;
-use crate::kcache_step::{Setup, Step};
+use crate::kcache_setup::Setup;
+use crate::kcache_step::Step;
 
 #[test]
 fn a_traced_kernel_does_the_same_and_says_when() {

@@ -18,6 +18,7 @@ mod kcache_hot;
 mod kcache_index;
 mod kcache_model;
 mod kcache_reference;
+mod kcache_setup;
 mod kcache_step;
 mod kcache_traced;
 mod near_rows;
