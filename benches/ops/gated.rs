@@ -59,10 +59,9 @@ fn candidates(bench: &Bench, [m, n, k]: [usize; 3]) -> Vec<Candidate> {
     let mut list: Vec<Candidate> = kernels.map(skinny).collect();
     if bench.has_wgmma() {
         let tile = gemm_wgmma::GATED;
-        let tiles = (m as u32).div_ceil(tile.rows) * (n as u32).div_ceil(tile.columns);
         list.push(Candidate {
             kernel: &gemm_wgmma::GEMM_WGMMA_GATED_BF16,
-            blocks: tiles.min(bench.multiprocessors()),
+            blocks: tile.blocks([m as u32, n as u32], bench.multiprocessors()),
             threads: gemm_wgmma::THREADS,
             shared_bytes: tile.shared_bytes,
             x_rows: Some(tile.rows),

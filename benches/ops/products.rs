@@ -122,14 +122,13 @@ fn candidates(bench: &Bench, [m, n, k]: [usize; 3]) -> Vec<Candidate> {
         (&gemm_wgmma::GEMM_WGMMA_256_BF16, gemm_wgmma::WIDE),
     ];
     for (kernel, tile) in by_warpgroups.into_iter().filter(|_| bench.has_wgmma()) {
-        let tiles = m.div_ceil(tile.rows) * n.div_ceil(tile.columns);
         list.push(Candidate {
             kernel,
             form: Form::Maps {
                 rows: tile.rows,
                 columns: tile.columns,
             },
-            grid: [tiles.min(bench.multiprocessors()), 1, 1],
+            grid: [tile.blocks([m, n], bench.multiprocessors()), 1, 1],
             threads: gemm_wgmma::THREADS,
             shared_bytes: tile.shared_bytes,
         });

@@ -67,6 +67,15 @@ impl<const STAGES: u32> Ring<STAGES> {
         Barrier::at(self.0.offset(2 * stage + 1))
     }
 
+    /// Tells that the warp has used a stage.
+    #[inline(always)]
+    #[track_caller]
+    pub fn leave(&self, stage: u32) {
+        if warp::lane_id() == 0 {
+            self.used(stage).arrive();
+        }
+    }
+
     /// Waits until the stage at a place may be filled.
     #[inline(always)]
     #[track_caller]

@@ -16,7 +16,7 @@ const STEP_ACROSS_UNITS: usize = 128;
 const STEPS: usize = 4;
 
 /// How a product begins and ends.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub enum Mode {
     /// It adds to the sums, and is waited for.
     Whole,
@@ -55,12 +55,6 @@ impl Parse for Call {
 }
 
 impl Call {
-    /// The names of the sums as an instruction takes them.
-    fn places(&self) -> String {
-        let places: Vec<String> = (0..self.registers).map(|i| format!("{{d{i}}}")).collect();
-        places.join(", ")
-    }
-
     /// One block of assembly around the instructions of `steps`: were it several, the assembler
     /// would let each product wait for the one before.
     fn block(&self, mode: Mode, steps: &[String], a: &TokenStream) -> TokenStream {
@@ -92,7 +86,13 @@ impl Call {
     }
 }
 
-/// The sums as operands of a direction, named as in [`Call::places`].
+/// The names of so many sums, as an instruction takes them.
+fn places(registers: usize) -> String {
+    let places: Vec<String> = (0..registers).map(|i| format!("{{d{i}}}")).collect();
+    places.join(", ")
+}
+
+/// The sums as operands of a direction, named as in [`places`].
 fn operands(sums: &Ident, registers: usize, direction: &str) -> TokenStream {
     let direction = format_ident!("{direction}");
     let names = (0..registers).map(|i| format_ident!("d{i}"));
@@ -102,7 +102,7 @@ fn operands(sums: &Ident, registers: usize, direction: &str) -> TokenStream {
 
 /// The product of two tiles.
 pub fn multiply_tile(mode: Mode, call: &Call) -> TokenStream {
-    let (shape, places, a) = (call.shape.value(), call.places(), &call.a);
+    let (shape, places, a) = (call.shape.value(), places(call.registers), &call.a);
     let step = |step| {
         let units = step * STEP_UNITS;
         let adds = match (mode, step) {
@@ -120,7 +120,7 @@ pub fn multiply_tile(mode: Mode, call: &Call) -> TokenStream {
 
 /// The product of registers and a tile that lies across.
 pub fn multiply_registers(call: &Call) -> TokenStream {
-    let (shape, places, a) = (call.shape.value(), call.places(), &call.a);
+    let (shape, places, a) = (call.shape.value(), places(call.registers), &call.a);
     let step = |step| {
         let units = step * STEP_ACROSS_UNITS;
         format!(
@@ -160,8 +160,10 @@ impl Parse for Wait {
 /// The end of all products. The sums are its operands, so that nothing reads them before it.
 pub fn wait_for_products(wait: &Wait) -> TokenStream {
     let sums = operands(&wait.sums, wait.registers, "inout");
-    let names: Vec<String> = (0..wait.registers).map(|i| format!("{{d{i}}}")).collect();
-    let text = format!("wgmma.wait_group.sync.aligned 0; // {}", names.join(" "));
+    let text = format!(
+        "wgmma.wait_group.sync.aligned 0; // {}",
+        places(wait.registers)
+    );
     quote! {
         // SAFETY: every thread of the warpgroup executes it.
         unsafe { asm!(#text, #sums options(nostack)) }

@@ -36,8 +36,7 @@ const CONSUMER_REGISTERS: u32 = 232;
 /// Bytes of a row of a box.
 const ROW_BYTES: u32 = DEPTH * 2;
 
-/// How a kernel of this file is launched: as many blocks as the device has multiprocessors, at most
-/// as many as there are tiles.
+/// How a kernel of this file is launched.
 #[derive(Clone, Copy, Debug)]
 pub struct TileShape {
     /// Rows of a tile, and of the box of `x`.
@@ -46,6 +45,17 @@ pub struct TileShape {
     pub columns: u32,
     /// Bytes of dynamic shared memory.
     pub shared_bytes: u32,
+}
+
+impl TileShape {
+    /// Blocks for a product `[m, n]`: as many as the device has multiprocessors, at most as many as
+    /// there are tiles.
+    pub fn blocks(&self, [m, n]: [u32; 2], multiprocessors: u32) -> u32 {
+        let tiles = m
+            .div_ceil(self.rows)
+            .saturating_mul(n.div_ceil(self.columns));
+        tiles.min(multiprocessors)
+    }
 }
 
 /// Tiles of 128 rows for which a thread has `SUMS` sums, the stages of their copies, and of how many
@@ -120,14 +130,6 @@ where
         });
     }
 
-    /// Tells that the warp has used a stage.
-    #[inline(always)]
-    fn leave(ring: Ring<STAGES>, stage: u32) {
-        if warp::lane_id() == 0 {
-            ring.used(stage).arrive();
-        }
-    }
-
     /// The sums of the warpgroup's 64 rows of a tile, of which `place` is the first. While one
     /// product runs the next stage is waited for.
     #[inline(always)]
@@ -151,13 +153,13 @@ where
         while depth < k {
             let (x_tile, w_tile) = tiles(*place);
             sums.add::<T>(x_tile, w_tile);
-            Self::leave(ring, running);
+            ring.leave(running);
             running = place.stage;
             place.advance();
             depth += DEPTH;
         }
         let sums = sums.finish();
-        Self::leave(ring, running);
+        ring.leave(running);
         sums
     }
 

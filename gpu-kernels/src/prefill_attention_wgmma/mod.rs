@@ -127,12 +127,10 @@ where
         }
     }
 
-    /// Tells that the warp has used a stage.
+    /// Tells that the warp has used a stage, and goes on to the next.
     #[inline(always)]
     fn leave(ring: Ring<STAGES>, place: &mut Place<STAGES>) {
-        if warp::lane_id() == 0 {
-            ring.used(place.stage).arrive();
-        }
+        ring.leave(place.stage);
         place.advance();
     }
 

@@ -65,9 +65,7 @@ impl Kernels {
             .find_map(|(_, family)| family.multiply(product, stream))
             .unwrap_or_else(|| product.run_tiles(&self.large, &gemm::LARGE, stream))
     }
-}
 
-impl Kernels {
     /// `out += x · wᵀ + bias`, of a size that it [`Self::extends`].
     pub fn add(&self, product: &Product<'_>, stream: &Stream) -> Result<()> {
         match self.warpgroups([product.m, product.n, product.k]) {

@@ -3,7 +3,7 @@
 use gpu_kernels::gemm_wgmma::{self, TileShape};
 use half::bf16;
 
-use super::super::{function, sizes};
+use super::super::function;
 use super::{Gated, Product};
 use crate::driver::{DeviceSlice, Function, Launch, Module, Result, Stream, TensorMap};
 
@@ -14,7 +14,6 @@ const WHOLE_COLUMNS: usize = 8;
 pub struct Warpgroups {
     tile: TileShape,
     kernel: Function,
-    multiprocessors: usize,
 }
 
 impl Warpgroups {
@@ -24,11 +23,8 @@ impl Warpgroups {
         tile: TileShape,
         kernel: &'static cuda_std::Kernel,
     ) -> Result<Self> {
-        Ok(Self {
-            tile,
-            kernel: function(module, kernel)?,
-            multiprocessors: module.context().device().multiprocessors as usize,
-        })
+        let kernel = function(module, kernel)?;
+        Ok(Self { tile, kernel })
     }
 
     /// Whether the kernels take products of `n` columns.
@@ -38,10 +34,10 @@ impl Warpgroups {
 
     /// `out = x · wᵀ + bias`, with `adds` added to what `out` holds.
     pub fn multiply(&self, product: &Product<'_>, adds: bool, stream: &Stream) -> Result<()> {
-        let sizes @ [m, n, k] = product.check(&self.kernel)?;
+        let [m, n, k] = product.check(&self.kernel)?;
         let x = TensorMap::new(product.x, [product.m, product.k], self.tile.rows)?;
         let w = TensorMap::new(product.w, [product.n, product.k], self.tile.columns)?;
-        let launch = self.launch(sizes)?.buffer_mut(product.out);
+        let launch = self.launch([m, n]).buffer_mut(product.out);
         let launch = product.bias(launch.value(&x).value(&w));
         let launch = match adds {
             true => launch.buffer_mut(product.out),
@@ -54,11 +50,11 @@ impl Warpgroups {
 
     /// Both products of `x [m, k]`, and the gate: by the kernel of that shape.
     pub fn gate(&self, gated: &Gated<'_>, x: DeviceSlice<'_, bf16>, stream: &Stream) -> Result<()> {
-        let sizes @ [m, n, k] = gated.check(&self.kernel, x)?;
+        let [m, n, k] = gated.check(&self.kernel, x)?;
         let x = TensorMap::new(x, [gated.m, gated.k], self.tile.rows)?;
         let weights = |w| TensorMap::new(w, [gated.n, gated.k], self.tile.columns);
         let (gate, up) = (weights(gated.gate)?, weights(gated.up)?);
-        let launch = self.launch(sizes)?.buffer_mut(gated.out);
+        let launch = self.launch([m, n]).buffer_mut(gated.out);
         let launch = launch.value(&x).value(&gate).value(&up);
         let launch = launch.value(&m).value(&n).value(&k);
         // SAFETY: every buffer has the elements of its shape, and the maps are of them.
@@ -66,10 +62,10 @@ impl Warpgroups {
     }
 
     /// A launch for a product `[m, n]`, without arguments.
-    fn launch(&self, [m, n, _]: [u32; 3]) -> Result<Launch<'_>> {
-        let tiles = m.div_ceil(self.tile.rows) as usize * n.div_ceil(self.tile.columns) as usize;
-        let [blocks] = sizes(&self.kernel, [tiles.min(self.multiprocessors)])?;
+    fn launch(&self, size: [u32; 2]) -> Launch<'_> {
+        let multiprocessors = self.kernel.context().device().multiprocessors;
+        let blocks = self.tile.blocks(size, multiprocessors);
         let launch = Launch::new(&self.kernel, [blocks, 1, 1], [gemm_wgmma::THREADS, 1, 1]);
-        Ok(launch.shared_bytes(self.tile.shared_bytes))
+        launch.shared_bytes(self.tile.shared_bytes)
     }
 }
